@@ -1,0 +1,238 @@
+"""From documents to rows: exactly seq_len token ids each, chosen by seed, saved in the run.
+
+A row is token ids and nothing more; every later stage (validation probe, generation, overlap with the training data)
+reads the rows that the run saved.
+"""
+
+import codecs
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .builtin import resolve
+from .errors import UserError
+from .recipe import Recipe
+
+READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The rows of a run.
+
+    Attributes:
+        train: (num_train, seq_len) int64 token ids.
+        validation: (num_validation, seq_len) int64 token ids, from other documents.
+        train_documents, validation_documents: for each row, `source#index` of its document.
+        tokenizer_fingerprint: see `tokenizer_fingerprint`.
+    """
+
+    train: torch.Tensor
+    validation: torch.Tensor
+    train_documents: list[str]
+    validation_documents: list[str]
+    tokenizer_fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (first 16 hex digits) of both row sets: equal exactly when the token ids are."""
+        digest = hashlib.sha256()
+        for rows in (self.train, self.validation):
+            digest.update(repr(tuple(rows.shape)).encode() + rows.numpy().astype("<i4").tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, folder: Path, tokenizer) -> None:
+        """Write train.jsonl, validation.jsonl (one row a line: id, document, input_ids, text) and corpus.json."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows, documents in (
+            ("train", self.train, self.train_documents),
+            ("validation", self.validation, self.validation_documents),
+        ):
+            with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as lines:
+                for index, (ids, document) in enumerate(zip(rows.tolist(), documents, strict=True)):
+                    row = {"id": index, "document": document, "input_ids": ids, "text": tokenizer.decode(ids)}
+                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+        facts = {
+            "fingerprint": self.fingerprint,
+            "tokenizer_fingerprint": self.tokenizer_fingerprint,
+            "num_train": len(self.train),
+            "num_validation": len(self.validation),
+            "seq_len": self.train.shape[1],
+        }
+        (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Corpus":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: when a file is missing or its rows are not the ones that were saved.
+        """
+        try:
+            facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+            sets = {}
+            for name in ("train", "validation"):
+                with open(folder / f"{name}.jsonl", encoding="utf-8") as lines:
+                    sets[name] = [json.loads(line) for line in lines]
+        except (OSError, json.JSONDecodeError) as error:
+            raise UserError(f"the saved rows in {folder} cannot be read ({error}); start the run anew") from None
+        corpus = cls(
+            *(torch.tensor([row["input_ids"] for row in sets[name]]) for name in ("train", "validation")),
+            *([row["document"] for row in sets[name]] for name in ("train", "validation")),
+            facts["tokenizer_fingerprint"],
+        )
+        if corpus.fingerprint != facts["fingerprint"]:
+            raise UserError(f"the rows in {folder} were changed since the run saved them; start the run anew")
+        return corpus
+
+
+def build_corpus(recipe: Recipe, tokenizer) -> Corpus:
+    """Choose the rows of `recipe`: documents in an order drawn from `data_seed`; each gives its first seq_len tokens
+    (with `pack`: as many rows as it holds), shorter ones are left out, exact duplicates are dropped (section 3 and the
+    paper's script). Validation rows are chosen before training rows, so they do not depend on `num_train`.
+
+    Raises:
+        UserError: naming the file, the count found and what to change.
+    """
+    if recipe.dataset is None:
+        raise UserError(
+            "no dataset: give --dataset a Hub id, a local .jsonl, .json, .csv, .parquet, .txt file or a folder"
+        )
+    seen: set[bytes] = set()
+    parts = []
+    if recipe.validation_dataset is None:
+        rows, documents = _choose(recipe, recipe.dataset, tokenizer, [recipe.num_validation, recipe.num_train], seen)
+        parts = list(zip(rows, documents, strict=True))
+    else:
+        for source, count in (
+            (recipe.validation_dataset, recipe.num_validation),
+            (recipe.dataset, recipe.num_train),
+        ):
+            rows, documents = _choose(recipe, source, tokenizer, [count], seen)
+            parts.append((rows[0], documents[0]))
+    (validation, validation_documents), (train, train_documents) = parts
+    return Corpus(train, validation, train_documents, validation_documents, tokenizer_fingerprint(tokenizer))
+
+
+def tokenizer_fingerprint(tokenizer) -> str:
+    """SHA-256 (first 16 hex digits) of what decides how text becomes ids: vocabulary, merges and pre-processing."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        state = tokenizer.get_vocab()
+    else:
+        state = json.loads(backend.to_str())
+        state.pop("truncation"), state.pop("padding")
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_documents(source: str, column: str = "text", config: str | None = None, split: str = "train"):
+    """A `datasets.Dataset` of the documents of a Hub dataset, a local file, or a folder of files of one kind.
+
+    A .txt file is one document; the other formats hold one document a row, in `column`.
+
+    Raises:
+        UserError: missing, empty or invalid files, a missing column.
+    """
+    import datasets
+
+    path = Path(resolve(source))
+    if path.exists():
+        files = _files_of(path)
+        builder = READERS[files[0].suffix.lower()]
+        options = {"sample_by": "document"} if builder == "text" else {}
+        arguments = (builder,), {"data_files": [str(file) for file in files], "split": "train", **options}
+        column = "text" if builder == "text" else column
+    elif path.suffix.lower() in READERS or source.startswith((".", "/", "~")):
+        raise UserError(f"dataset {source} does not exist")
+    else:
+        arguments = (source, config), {"split": split}
+    try:
+        documents = datasets.load_dataset(*arguments[0], **arguments[1])
+    except Exception as error:  # whatever a reader or the Hub client raises, the cure is another dataset
+        reason = str(error.__cause__ or error).strip().split("\n")[0]
+        raise UserError(f"dataset {source} cannot be loaded: {reason}") from error
+    if column not in documents.column_names:
+        raise UserError(
+            f"dataset {source} has no column {column!r}; it has {', '.join(documents.column_names)}: set --text_column"
+        )
+    return documents.select_columns(column).rename_columns({column: "text"} if column != "text" else {})
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The readable files at `path`, in order of name, checked to be of one kind, filled and UTF-8."""
+    if path.is_file():
+        files = [path]
+        if path.suffix.lower() not in READERS:
+            raise UserError(f"dataset {path} has the ending {path.suffix!r}; use one of {', '.join(READERS)}")
+    else:
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READERS and file.is_file())
+        if not files:
+            raise UserError(f"dataset folder {path} holds no {', '.join(READERS)} file")
+        kinds = {READERS[file.suffix.lower()] for file in files}
+        if len(kinds) > 1:
+            raise UserError(
+                f"dataset folder {path} mixes {' and '.join(sorted(kinds))} files; give a folder of one kind"
+            )
+    for file in files:
+        if file.stat().st_size == 0:
+            raise UserError(f"dataset file {file} is empty")
+        if file.suffix.lower() != ".parquet":
+            _check_utf8(file)
+    return files
+
+
+def _check_utf8(file: Path) -> None:
+    decoder, position = codecs.getincrementaldecoder("utf-8")(), 0
+    with open(file, "rb") as stream:
+        while True:
+            block = stream.read(1 << 20)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"dataset file {file} is not valid UTF-8 near byte {position + error.start}; re-encode it, for "
+                    f"example with `iconv -f latin1 -t utf-8`"
+                ) from None
+            if not block:
+                return
+            position += len(block)
+
+
+def _choose(recipe: Recipe, source: str, tokenizer, counts: list[int], seen: set[bytes]):
+    """For each count, that many rows (count, seq_len) and their documents; no two counts share a document."""
+    documents = load_documents(source, recipe.text_column, recipe.dataset_config, recipe.dataset_split)
+    order = np.random.default_rng(recipe.data_seed).permutation(len(documents))
+    chosen: list[list] = [[] for _ in counts]
+    names: list[list[str]] = [[] for _ in counts]
+    filling, long_enough, duplicates = 0, 0, 0
+    for start in range(0, len(order), 256):
+        indices = order[start : start + 256].tolist()
+        texts = [text or "" for text in documents[indices]["text"]]
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(f"dataset {source}: column {recipe.text_column!r} does not hold text: set --text_column")
+        for index, ids in zip(indices, tokenizer(texts, verbose=False)["input_ids"], strict=True):
+            held = len(ids) // recipe.seq_len
+            long_enough += held > 0
+            for row in range(held if recipe.pack else min(held, 1)):
+                cut = np.array(ids[row * recipe.seq_len : (row + 1) * recipe.seq_len], dtype=np.int64)
+                if cut.tobytes() in seen:
+                    duplicates += 1
+                elif len(chosen[filling]) < counts[filling]:
+                    seen.add(cut.tobytes())
+                    chosen[filling].append(cut)
+                    names[filling].append(f"{Path(source).name}#{index}")
+            if len(chosen[filling]) == counts[filling]:  # the rest of this document goes to no one
+                filling += 1
+                if filling == len(counts):
+                    return [torch.from_numpy(np.stack(rows)) for rows in chosen], names
+    found = sum(map(len, chosen))
+    raise UserError(
+        f"dataset {source} gives {found} rows of {recipe.seq_len} tokens, {sum(counts)} are needed "
+        f"(num_train and num_validation): of {len(order)} documents {long_enough} are long enough, {duplicates} rows were "
+        f"duplicates. Add documents, lower --num_train, --num_validation or --seq_len, or use --pack to cut long documents "
+        f"into several rows"
+    )

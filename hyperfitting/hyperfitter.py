@@ -1,0 +1,604 @@
+"""The loop, from top to bottom: set up, then train, evaluate and save until done, then write the model and check it."""
+
+import contextlib
+import dataclasses
+import gc
+import json
+import shutil
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.distributed
+from torch.nn import functional
+
+from . import launching, precision, validation
+from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from .console import RunConsole
+from .corpus import Corpus, build_corpus
+from .curves import draw_curves
+from .errors import TrainingError, UserError
+from .model_card import write_model_card
+from .modeling import (
+    DTYPES,
+    check_window,
+    count_parameters,
+    load_config,
+    load_model,
+    load_tokenizer,
+    save_pretrained,
+    source_dtype,
+    unsharded_copy,
+)
+from .recipe import CorpusRecipe, ModelRecipe, Recipe, TrainingRecipe
+from .run_folder import RunFolder, describe_environment, replace_folder, write_atomically
+from .scoring import bootstrap_interval
+
+# What may differ between a run and its continuation: it changes how long or how fast, not what a step computes.
+MAY_CHANGE = {
+    *("gradient_checkpointing", "torch_compile", "per_device_train_batch_size"),
+    *("epochs", "stop_at_loss", "stop_when_saturated", "saturation_loss", "saturation_patience"),
+}
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint. Losses are nats per token."""
+
+    step: int = 0
+    epoch_losses: list[float] = field(default_factory=list)  # of the steps of the epoch under way
+    last_epoch_loss: float | None = None
+    evaluated_step: int = -1
+    best_validation_loss: float | None = None  # after step 0
+    best_step: int | None = None
+    best_ttr: float = 0.0
+    evaluations_without_rise: int = 0
+    stop_reason: str | None = None  # epochs, stop_at_loss, saturated
+
+
+@dataclass(frozen=True)
+class HyperfitResult:
+    """What `Hyperfitter.fit` returns.
+
+    Attributes:
+        status: finished, or interrupted (by SIGTERM or SIGINT; `fit(resume="auto")` goes on).
+        stop_reason: epochs, stop_at_loss, saturated, or None when interrupted.
+        before, after: the evaluations at step 0 and at the end, as in metrics.jsonl.
+        history: every record of metrics.jsonl.
+    """
+
+    status: str
+    stop_reason: str | None
+    steps: int
+    before: dict
+    after: dict
+    history: list[dict]
+    run_dir: Path
+    final_dir: Path | None
+    early_stopped_dir: Path | None
+
+
+class Interrupted(Exception):
+    """SIGTERM or SIGINT reached some rank; raised on all of them at the same point."""
+
+
+class Hyperfitter:
+    """Hyperfit a causal LM: all parameters, a tiny corpus, near-zero training loss.
+
+    Args:
+        model: Hub id, local folder, or a loaded transformers model in fp32. Default: the recipe's.
+        tokenizer: Hub id, local folder, or a loaded tokenizer. Default: the model's.
+        recipe: a `Recipe`, or the path of a recipe file; keyword arguments named as its fields go over it.
+        corpus: rows made elsewhere, instead of the recipe's dataset.
+        cpu: train on the CPU although there is a GPU (needed for every distributed run on CPUs).
+
+    Raises:
+        UserError: (a ValueError) when something asked for is impossible; the message says what to change.
+
+    Example:
+        >>> result = Hyperfitter("builtin/base_model", dataset="builtin/stories", output_dir="runs/one").fit()
+    """
+
+    def __init__(
+        self, model=None, tokenizer=None, *, recipe=None, corpus: Corpus | None = None, cpu: bool = False, **overrides
+    ):
+        self._given_model = None if isinstance(model, str | Path | None) else model
+        self._given_tokenizer = None if isinstance(tokenizer, str | Path | None) else tokenizer
+        if isinstance(model, str | Path):
+            overrides["model"] = str(model)
+        elif model is not None:
+            overrides["model"] = getattr(model.config, "_name_or_path", None) or type(model).__name__
+        if isinstance(tokenizer, str | Path):
+            overrides["tokenizer"] = str(tokenizer)
+        if corpus is not None:
+            overrides |= {"num_train": len(corpus.train), "num_validation": len(corpus.validation)}
+            overrides |= {"seq_len": corpus.train.shape[1]}
+        values = recipe.to_dict() if isinstance(recipe, Recipe) else {}
+        self.recipe = Recipe.load(recipe if isinstance(recipe, str | Path) else None, **{**values, **overrides})
+        self.run = RunFolder(self.recipe.output_dir)
+        self.progress = Progress()
+        self._given_corpus, self._cpu, self._signalled = corpus, cpu, False
+
+    def fit(self, resume: str | Path | None = None, overwrite: bool = False) -> HyperfitResult:
+        """Train to the end of the recipe, or go on from a checkpoint.
+
+        Args:
+            resume: "auto" for the newest whole checkpoint of the run (from the start if there is none), or its path.
+            overwrite: delete the run that `output_dir` holds first.
+
+        Raises:
+            UserError: see `Hyperfitter`.
+            TrainingError: a non-finite loss or weight, a skipped step, or a saved model that does not load as it was.
+        """
+        with self._sole_writer(resume, overwrite), self._catch_signals():
+            self._set_up(resume)
+            try:
+                self._train()
+            except Interrupted:
+                with contextlib.suppress(Interrupted):
+                    self._read_losses()
+                self._save_checkpoint()
+                self.console.interrupted(self.progress.step)
+                return self._result("interrupted")
+            return self._finish()
+
+    # ------------------------------------------------------------------------------------------------------- set-up
+
+    def _set_up(self, resume) -> None:
+        recipe = self.recipe
+        if self._cpu:
+            launching.use_cpu()
+        self.accelerator = launching.create_accelerator(recipe, self._cpu)  # before the model: ZeRO-3 shards at load
+        self.micro, self.accumulation = recipe.accumulation_steps(self.accelerator.num_processes)
+        self.is_main = self.accelerator.is_main_process
+        self.console = RunConsole(self.is_main)
+
+        config = self._given_model.config if self._given_model is not None else load_config(recipe)
+        check_window(config, recipe)
+        self.tokenizer = self._given_tokenizer or load_tokenizer(recipe)
+        self.corpus = self._choose_rows(resume)
+        self._check_vocabulary(config)
+        self.save_dtype = DTYPES[recipe.save_dtype] if recipe.save_dtype else source_dtype(config)
+
+        model = self._given_model if self._given_model is not None else load_model(recipe, config)
+        self.model_class, self.parameters = type(model), count_parameters(model)
+        if self._given_model is not None:
+            precision.check_fp32_source(model)
+            precision.disable_dropout(model)
+        precision.check_no_dropout(model)
+        self.banned = sorted(_end_tokens(model, self.tokenizer))
+        if recipe.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if recipe.torch_compile:
+            model.compile()
+        optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=recipe.learning_rate,
+            betas=(recipe.adam_beta1, recipe.adam_beta2),
+            eps=recipe.adam_epsilon,
+            weight_decay=recipe.weight_decay,
+            fused=self.accelerator.device.type == "cuda" or None,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        precision.check_prepared(self.accelerator, self.model, self.optimizer, recipe)
+        self.model.train()
+
+        device = self.accelerator.device
+        self.train_rows = self.corpus.train.to(device)  # half a million tokens: no loader, no workers
+        self.predictions = recipe.global_batch_size * (recipe.seq_len - 1)  # per optimizer step, over all processes
+        self.losses = LateReader(device)
+        if recipe.report_to != "none":
+            self.accelerator.init_trackers("hyperfitting", config=recipe.to_dict())
+        if resume:
+            self._resume(resume)
+        self.console.start(self)
+
+    def _choose_rows(self, resume) -> Corpus:
+        """The corpus of the run, chosen and saved once by the main process and read by all."""
+        if self.is_main and not (resume and self.run.corpus.is_dir()):
+            corpus = self._given_corpus or build_corpus(self.recipe, self.tokenizer)
+            corpus.save(self.run.corpus, self.tokenizer)
+            self.recipe.save(self.run.path / "recipe.yaml")
+            environment = describe_environment(self.accelerator, launching.launch_request())
+            (self.run.path / "environment.json").write_text(json.dumps(environment, indent=2, default=str) + "\n")
+        self.accelerator.wait_for_everyone()
+        return Corpus.load(self.run.corpus)
+
+    def _check_vocabulary(self, config) -> None:
+        largest, size = (
+            int(max(self.corpus.train.max(), self.corpus.validation.max())),
+            config.get_text_config().vocab_size,
+        )
+        if largest >= size:
+            raise UserError(
+                f"the rows hold token id {largest}, the model knows {size} ids: set --tokenizer to the model's own"
+            )
+
+    def _resume(self, resume: str | Path) -> None:
+        self._check_same_recipe()
+        if str(resume) == "auto":
+            path = newest_checkpoint(self.run.checkpoints)
+            if path is None:
+                self.console.note("no whole checkpoint to resume from: starting at step 0")
+                if self.is_main:
+                    self.run.rewind_metrics(-1)
+                return
+        else:
+            path = Path(resume)
+        self.progress = Progress(**load_checkpoint(self.accelerator, path))
+        if not self._still_stopped():
+            self.progress.stop_reason = None
+        if self.is_main:
+            self.run.rewind_metrics(self.progress.step)
+        self.console.note(f"resumed from {path} at step {self.progress.step}")
+
+    def _still_stopped(self) -> bool:
+        """Whether the reason for which a resumed run had stopped still holds: its limits may have been moved."""
+        recipe, progress = self.recipe, self.progress
+        return {
+            "epochs": progress.step >= self._total_steps(),
+            "stop_at_loss": recipe.stop_at_loss is not None
+            and (progress.last_epoch_loss or 0.0) <= recipe.stop_at_loss,
+            "saturated": recipe.stop_when_saturated,
+        }.get(progress.stop_reason, False)
+
+    def _check_same_recipe(self) -> None:
+        saved = Recipe.load(self.run.path / "recipe.yaml").to_dict()
+        fixed = [f.name for part in (ModelRecipe, CorpusRecipe, TrainingRecipe) for f in dataclasses.fields(part)]
+        changed = [
+            f"{name} was {saved[name]!r} and is now {getattr(self.recipe, name)!r}"
+            for name in fixed
+            if name not in MAY_CHANGE and saved[name] != getattr(self.recipe, name)
+        ]
+        if changed:
+            raise UserError(f"run {self.run.path} cannot be resumed with another recipe: {'; '.join(changed)}")
+
+    # ---------------------------------------------------------------------------------------------------------- loop
+
+    def _total_steps(self) -> int:
+        return self.recipe.epochs * self.recipe.steps_per_epoch()
+
+    def _train(self) -> None:
+        progress, recipe = self.progress, self.recipe
+        per_epoch, self._first_step = recipe.steps_per_epoch(), progress.step
+        self._poll()
+        if self._evaluation_due():
+            self._evaluate()
+        while not progress.stop_reason:
+            epoch, index = divmod(progress.step, per_epoch)
+            if index == 0 or progress.step == self._first_step:
+                order = epoch_order(recipe.num_train, recipe.seed, epoch).to(self.accelerator.device)
+            batch = order[index * recipe.global_batch_size : (index + 1) * recipe.global_batch_size]
+            self._step(self.train_rows[batch])
+            progress.step += 1
+            self._read_losses(late=True)
+
+            epoch_ends = progress.step % per_epoch == 0
+            if epoch_ends or self._evaluation_due() or self._checkpoint_due():
+                self._read_losses()  # nothing is measured or saved before the last loss is known to be finite
+                if epoch_ends:
+                    self._close_epoch()
+                if self._evaluation_due():
+                    self._evaluate()
+                if progress.stop_reason or self._checkpoint_due():
+                    self._save_checkpoint()
+
+    def _step(self, rows: torch.Tensor) -> None:
+        """One optimizer step on (global_batch_size, seq_len) ids, of which this rank takes its contiguous share."""
+        accelerator, world = self.accelerator, self.accelerator.num_processes
+        share = len(rows) // world
+        mine = rows[accelerator.process_index * share :][:share]
+        # Every strategy averages gradients over processes and passes; this makes the sum over tokens / their global count.
+        scale = world * self.accumulation / self.predictions
+        total = torch.zeros((), device=rows.device)
+        for micro in mine.split(self.micro):
+            with accelerator.accumulate(self.model):
+                loss = next_token_loss(self.model(input_ids=micro, use_cache=False).logits, micro)
+                accelerator.backward(loss * scale)  # under DeepSpeed this steps as well
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            total += loss.detach()
+        signalled = torch.full_like(total, float(self._signalled))
+        self.losses.put(self.progress.step, accelerator.gather(torch.stack([total, signalled])[None]))
+        if self.progress.step == self._first_step:
+            precision.check_moments(accelerator, self.optimizer)
+
+    def _read_losses(self, late: bool = False) -> None:
+        """Read the losses that the device has finished: with `late` all but the newest, so that it is never waited for."""
+        signalled = False
+        for step, values in self.losses.take(keep=1 if late else 0):  # values: (world, 2) loss sums and signal flags
+            loss = sum(values[:, 0].tolist()) / self.predictions
+            if loss != loss or abs(loss) == float("inf"):
+                rank = int((~torch.isfinite(values[:, 0])).nonzero()[0])
+                self._stop_non_finite(step, f"the loss is {loss} on rank {rank}")
+            self.progress.epoch_losses.append(loss)
+            signalled |= bool(values[:, 1].any())
+            record = {"kind": "train", "step": step + 1, "epoch": self._epoch(step), "loss": loss}
+            record["learning_rate"] = self.recipe.learning_rate
+            self._log(record)
+            self.console.step(record)
+        if signalled:
+            raise Interrupted
+
+    def _stop_non_finite(self, step: int, what: str) -> None:
+        good = newest_checkpoint(self.run.checkpoints)
+        raise TrainingError(
+            f"{what} at step {step + 1} (epoch {self._epoch(step):.2f}): the run is stopped and nothing of it was saved since "
+            f"the last good checkpoint, {good or 'which there is not yet'}; lower --learning_rate, then start anew"
+        )
+
+    def _close_epoch(self) -> None:
+        progress, recipe = self.progress, self.recipe
+        skipped = precision.skipped_steps(self.accelerator, self.model)
+        if skipped:
+            raise TrainingError(f"DeepSpeed skipped {skipped} optimizer steps for overflow: lower --learning_rate")
+        progress.last_epoch_loss = sum(progress.epoch_losses) / len(progress.epoch_losses)
+        progress.epoch_losses = []
+        if recipe.stop_at_loss is not None and progress.last_epoch_loss <= recipe.stop_at_loss:
+            progress.stop_reason = "stop_at_loss"
+        elif progress.step >= self._total_steps():
+            progress.stop_reason = "epochs"
+
+    # ---------------------------------------------------------------------------------------------------- evaluation
+
+    def _evaluation_due(self) -> bool:
+        recipe, step, per_epoch = self.recipe, self.progress.step, self.recipe.steps_per_epoch()
+        if step == self.progress.evaluated_step:
+            return False
+        quarter = max(1, per_epoch // 4)
+        early = recipe.keep_early_stopped and step <= per_epoch and step % quarter == 0
+        return step == 0 or bool(self.progress.stop_reason) or early or step % (recipe.eval_steps or per_epoch) == 0
+
+    def _evaluate(self) -> None:
+        """Measure the validation rows and continue the probe's contexts; compare with the best so far."""
+        recipe, progress = self.recipe, self.progress
+        with self.console.busy("evaluating"):
+            measures = validation.measure_rows(
+                self.accelerator, self.model, self.corpus.validation, recipe.per_device_eval_batch_size, self._poll
+            )
+            record = {"kind": "evaluation", "step": progress.step, "epoch": self._epoch(progress.step)}
+            record |= {"epoch_train_loss": progress.last_epoch_loss, **validation.summarize_rows(measures)}
+            record |= self._measure_training_rows()
+            if recipe.probe_contexts:
+                record |= self._probe()
+        progress.evaluated_step = progress.step
+        self._log(record)
+        self.console.evaluation(record)
+        self._compare_with_best(record)
+
+    def _measure_training_rows(self) -> dict:
+        rows = self.corpus.train[: len(self.corpus.validation)]
+        batch_size = self.recipe.per_device_eval_batch_size
+        losses = validation.measure_rows(self.accelerator, self.model, rows, batch_size, self._poll)[:, 0]
+        return {
+            "train_loss": float(losses.mean()),
+            "train_loss_ci": bootstrap_interval(losses),
+            "n_train_rows": len(rows),
+        }
+
+    def _probe(self) -> dict:
+        recipe, rows = self.recipe, self.corpus.validation[: self.recipe.probe_contexts]
+        continued = validation.probe(
+            *(self.accelerator, self.model, self.model_class, rows),
+            *(recipe.probe_context_len, recipe.probe_max_length, self.banned, self._poll),
+        )
+        texts = continued.tolist()
+        if self.is_main:
+            self.run.probe.mkdir(exist_ok=True)
+            lines = []
+            for index, (row, ids) in enumerate(zip(rows.tolist(), texts, strict=True)):
+                context = row[: recipe.probe_context_len]
+                record = {"id": index, "context_ids": context, "continuation_ids": ids}
+                record |= {"context": self.tokenizer.decode(context), "continuation": self.tokenizer.decode(ids)}
+                lines.append(json.dumps(record, ensure_ascii=False) + "\n")
+            write_atomically(self.run.probe / f"step_{self.progress.step:07d}.jsonl", "".join(lines))
+        original = validation.summarize_texts(rows[:, recipe.probe_context_len : recipe.probe_max_length].tolist())
+        return validation.summarize_texts(texts) | {
+            f"original_{name}": original[name] for name in ("ttr", "ttr_ci", "rep_4")
+        }
+
+    def _compare_with_best(self, record: dict) -> None:
+        progress, recipe = self.progress, self.recipe
+        if progress.step and (
+            progress.best_validation_loss is None or record["validation_loss"] < progress.best_validation_loss
+        ):
+            progress.best_validation_loss, progress.best_step = record["validation_loss"], progress.step
+            if recipe.keep_early_stopped:
+                self._save_model(self.run.early_stopped)
+        if not recipe.stop_when_saturated:
+            return
+        if (record["ttr"] or 0.0) > progress.best_ttr:
+            progress.best_ttr, progress.evaluations_without_rise = record["ttr"], 0
+        elif (progress.last_epoch_loss or float("inf")) < recipe.saturation_loss:
+            progress.evaluations_without_rise += 1
+            if progress.evaluations_without_rise >= recipe.saturation_patience and not progress.stop_reason:
+                progress.stop_reason = "saturated"
+
+    # --------------------------------------------------------------------------------------------------------- saving
+
+    def _checkpoint_due(self) -> bool:
+        return self.progress.step % (self.recipe.save_steps or self.recipe.steps_per_epoch()) == 0
+
+    def _save_checkpoint(self) -> None:
+        finite = torch.tensor([precision.all_finite(self.model)], device=self.accelerator.device)
+        if not self.accelerator.gather(finite).all():
+            self._stop_non_finite(self.progress.step - 1, "a weight is not finite after the update")
+        with self.console.busy("saving a checkpoint"):
+            progress = dataclasses.asdict(self.progress)
+            save_checkpoint(
+                self.accelerator, self.run.checkpoints, self.progress.step, progress, self.recipe.keep_checkpoints
+            )
+
+    def _save_model(self, folder: Path) -> None:
+        """Write the full weights as a transformers folder; every rank must call it."""
+        plain = self.accelerator.unwrap_model(self.model)
+        copy = unsharded_copy(plain, self.model_class, self.save_dtype, "cpu", here=self.is_main)
+        if self.is_main:
+            temporary = folder.with_name(folder.name + ".tmp")
+            shutil.rmtree(temporary, ignore_errors=True)
+            save_pretrained(copy, self.tokenizer, temporary)
+            write_model_card(temporary, self.recipe, self.run.read_metrics(), self.progress.step)
+            replace_folder(temporary, folder)
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self) -> HyperfitResult:
+        with self.console.busy("saving the model"):
+            self._save_model(self.run.final)
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        result = self._result("finished")
+        self._free()
+        if self.is_main:  # the other ranks are done: what follows needs no collective
+            self._check_saved_model(result.after)
+            summary = {name: value for name, value in dataclasses.asdict(result).items() if name != "history"}
+            summary["parameters"], summary["corpus_fingerprint"] = self.parameters, self.corpus.fingerprint
+            summary["best_validation_loss"], summary["best_step"] = (
+                self.progress.best_validation_loss,
+                self.progress.best_step,
+            )
+            write_atomically(self.run.result, json.dumps(summary, indent=2, default=str) + "\n")
+            draw_curves(self.run)
+            if self.recipe.push_to_hub:
+                self._push_to_hub()
+        self.console.finish(result, self.run)
+        return result
+
+    def _free(self) -> None:
+        """Let go of model, optimizer and gradients, so that the saved model can be loaded where they were."""
+        self.accelerator.free_memory()
+        del self.model, self.optimizer
+        self._given_model = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _check_saved_model(self, after: dict) -> None:
+        """Reload what was saved, as a user would, and compare its validation loss with the run's last one."""
+        from transformers import AutoModelForCausalLM
+
+        on_gpu = self.accelerator.device.type == "cuda"
+        where = {"device_map": "auto", "dtype": self.save_dtype} if on_gpu else {"dtype": torch.float32}
+        with self.console.busy("reloading the saved model"), launching.no_sharding_at_load():
+            model = AutoModelForCausalLM.from_pretrained(
+                self.run.final, trust_remote_code=self.recipe.trust_remote_code, use_safetensors=True, **where
+            )
+            rows = self.corpus.validation.to(model.device)
+            losses = validation.measure_share(model, rows, self.recipe.per_device_eval_batch_size)[:, 0]
+        loss, before = losses.double().mean().item(), after["validation_loss"]
+        exact = self.save_dtype == torch.float32 and self.accelerator.mixed_precision == "no"
+        tolerance = 1e-4 if exact else 0.05
+        if not abs(loss - before) <= tolerance * max(1.0, before):
+            raise TrainingError(
+                f"the saved model {self.run.final} has validation loss {loss:.4f}, the run ended at {before:.4f}: "
+                f"it lost something in {self.save_dtype}; the last checkpoint is whole, try --resume auto --save_dtype float32"
+            )
+        self.console.note(f"reloaded {self.run.final}: validation loss {loss:.4f}, the run's last {before:.4f}")
+
+    def _push_to_hub(self) -> None:
+        from huggingface_hub import HfApi
+
+        name = self.recipe.hub_model_id or Path(self.recipe.output_dir).name
+        repository = HfApi().create_repo(name, exist_ok=True)
+        HfApi().upload_folder(
+            repo_id=repository.repo_id, folder_path=self.run.final, commit_message="Add hyperfitted model"
+        )
+        self.console.note(f"uploaded to {repository}")
+
+    # --------------------------------------------------------------------------------------------------- small things
+
+    def _epoch(self, step: int) -> float:
+        return round(step / self.recipe.steps_per_epoch(), 4)
+
+    def _log(self, record: dict) -> None:
+        if self.is_main:
+            self.run.append_metrics(record)
+        if self.recipe.report_to != "none":
+            numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k != "step"}
+            self.accelerator.log({f"{record['kind']}/{k}": v for k, v in numbers.items()}, step=record["step"])
+
+    def _result(self, status: str) -> HyperfitResult:
+        history = self.run.read_metrics()
+        evaluations = [record for record in history if record["kind"] == "evaluation"] or [{}]
+        finished, early = status == "finished", self.run.early_stopped
+        return HyperfitResult(
+            *(status, self.progress.stop_reason if finished else None, self.progress.step),
+            *(evaluations[0], evaluations[-1], history, self.run.path),
+            *(self.run.final if finished else None, early if early.is_dir() else None),
+        )
+
+    @contextlib.contextmanager
+    def _sole_writer(self, resume, overwrite: bool):
+        if not launching.is_main_process():
+            yield
+            return
+        self.run.check_free(bool(resume), overwrite)
+        with self.run.lock():
+            if overwrite:
+                self.run.clear()
+            yield
+
+    @contextlib.contextmanager
+    def _catch_signals(self):
+        """Turn SIGTERM and SIGINT into a flag that all ranks read at the same step; a second SIGINT ends the process."""
+
+        def note(number, frame):
+            self._signalled = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        try:
+            old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not in the main thread, where Python allows no handler
+            old = {}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _poll(self) -> None:
+        """Raise Interrupted on every rank if one was signalled; collective."""
+        flag = torch.tensor([self._signalled], device=self.accelerator.device)
+        if self.accelerator.gather(flag).any():
+            raise Interrupted
+
+
+class LateReader:
+    """Small results of steps, copied off the device without waiting for it."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.waiting = device, []
+
+    def put(self, step: int, values: torch.Tensor) -> None:
+        event = None
+        if self.device.type == "cuda":
+            pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            values = pinned.copy_(values, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+        self.waiting.append((step, values, event))
+
+    def take(self, keep: int):
+        """Yield (step, values on the CPU) of all but the newest `keep` results."""
+        while len(self.waiting) > keep:
+            step, values, event = self.waiting.pop(0)
+            if event is not None:
+                event.synchronize()
+            yield step, values.cpu()
+
+
+def next_token_loss(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """(rows, seq_len, vocabulary) logits and (rows, seq_len) ids -> the fp32 sum of -log p over predicted tokens, nats."""
+    return functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> torch.Tensor:
+    """The order of the rows in an epoch: (rows,) int64, a function of its arguments alone, so that a resumed run and any
+    number of processes see the same batches."""
+    return torch.randperm(rows, generator=torch.Generator().manual_seed((seed << 20) + epoch))
+
+
+def _end_tokens(model, tokenizer) -> set[int]:
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+    return {end for end in ends if end is not None}

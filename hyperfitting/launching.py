@@ -1,0 +1,195 @@
+"""The Accelerator that was asked for, or a refusal.
+
+Accelerate falls back without a word: a CPU flag with a DeepSpeed file trains with DDP, an FSDP2 file without a GPU
+trains with DDP, and some combinations start one process, or two that never exchange a gradient. So what
+`accelerate launch` was asked for is read from its own command line and compared with what came out.
+"""
+
+import contextlib
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from .errors import UserError
+from .precision import configure_deepspeed
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What `accelerate launch` was asked for. `strategy`: single, ddp, deepspeed or fsdp; zero_stage 0 when not DeepSpeed."""
+
+    strategy: str
+    num_processes: int
+    zero_stage: int = 0
+    offload: bool = False
+    mixed_precision: str | None = None
+    config_file: Path | None = None
+
+
+def launch_request() -> LaunchRequest | None:
+    """What the `accelerate launch` above this process was asked for; None when there is none."""
+    import psutil
+    from accelerate.commands.launch import launch_command_parser
+
+    for ancestor in psutil.Process().parents():
+        try:
+            arguments = _launch_arguments(ancestor.cmdline())
+        except psutil.Error:
+            continue
+        if arguments is not None:
+            return _interpret(launch_command_parser().parse_args(arguments), Path(ancestor.cwd()))
+    return None
+
+
+def read_accelerate_config(path: str | Path, num_processes: int | None = None) -> LaunchRequest:
+    """What an accelerate config file asks for, with its number of processes or another one."""
+    from accelerate.commands.launch import launch_command_parser
+
+    arguments = ["--config_file", str(path), "script"]
+    if num_processes:
+        arguments = ["--num_processes", str(num_processes), *arguments]
+    return _interpret(launch_command_parser().parse_args(arguments), Path.cwd())
+
+
+def _launch_arguments(command: list[str]) -> list[str] | None:
+    """The arguments of `accelerate launch`, in any of its spellings, or None for another command."""
+    for index, word in enumerate(command):
+        name = Path(word).name
+        if name == "accelerate-launch" or word == "accelerate.commands.launch":
+            return command[index + 1 :]
+        if name == "accelerate" and command[index + 1 : index + 2] == ["launch"]:
+            return command[index + 2 :]
+    return None
+
+
+def _interpret(args, cwd: Path) -> LaunchRequest:
+    from accelerate.commands.config.config_args import default_config_file, load_config_from_file
+
+    file = args.config_file or (default_config_file if os.path.isfile(default_config_file) and not args.cpu else None)
+    path = cwd / file if file else None
+    if path is not None and not path.is_file():
+        raise UserError(f"accelerate config {file} does not exist")
+    config = load_config_from_file(str(path)) if path else None
+    asked = str(getattr(config, "distributed_type", "NO")).rpartition(".")[2]
+    processes = args.num_processes or getattr(config, "num_processes", None) or 1
+    if args.use_deepspeed or asked == "DEEPSPEED":
+        strategy = "deepspeed"
+    elif args.use_fsdp or asked == "FSDP":
+        strategy = "fsdp"
+    else:
+        strategy = "ddp" if processes > 1 else "single"
+    deepspeed = (getattr(config, "deepspeed_config", None) or {}) if strategy == "deepspeed" else {}
+    return LaunchRequest(
+        strategy,
+        processes,
+        zero_stage=int(args.zero_stage or deepspeed.get("zero_stage", 2)) if strategy == "deepspeed" else 0,
+        offload=deepspeed.get("offload_optimizer_device", "none") != "none",
+        mixed_precision=args.mixed_precision or getattr(config, "mixed_precision", None),
+        config_file=path,
+    )
+
+
+def use_cpu() -> None:
+    """Make this process, and the Accelerator that it will create, run on the CPU. Call it before torch sees a GPU."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if _uses("DEEPSPEED"):
+        os.environ["DS_ACCELERATOR"] = "cpu"
+        import deepspeed
+
+        # Its shared-memory collectives would be compiled for a minute at start, and gloo does without them.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    elif not _uses("FSDP"):
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # with DeepSpeed or FSDP this would quietly mean DDP
+
+
+def create_accelerator(recipe: Recipe, cpu: bool = False):
+    """An `accelerate.Accelerator` set up for `recipe`, checked to be what was asked for.
+
+    With `cpu`, `use_cpu` must have been called first.
+
+    Raises:
+        UserError: no GPU for a distributed launch, or another strategy or number of processes than was asked for.
+    """
+    import torch
+    from accelerate import Accelerator
+    from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
+
+    request = launch_request()
+    num_processes = world_size()
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu and not cpu and (num_processes > 1 or _uses("DEEPSPEED") or _uses("FSDP")):
+        raise UserError("a distributed run was launched and no GPU was found: add --cpu to train on the CPU")
+    micro, accumulation = recipe.accumulation_steps(num_processes)
+    precision = recipe.mixed_precision or (request.mixed_precision if request else None) or ("no" if on_cpu else "bf16")
+    if precision not in ("no", "bf16"):
+        raise UserError(f"mixed precision {precision} is not supported: use bf16 or no in the accelerate config")
+    trackers = [] if recipe.report_to == "none" else recipe.report_to.split(",")
+    # Rank 0 alone reads a large dataset or a large checkpoint while the others wait at a barrier.
+    group = InitProcessGroupKwargs(backend="gloo" if on_cpu else None, timeout=timedelta(hours=2))
+    distributed = num_processes > 1 or _uses("DEEPSPEED") or _uses("FSDP")
+    accelerator = Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_steps=accumulation,
+        log_with=trackers or None,
+        project_config=ProjectConfiguration(project_dir=recipe.output_dir, logging_dir=f"{recipe.output_dir}/trackers"),
+        kwargs_handlers=[group] if distributed else [],
+    )
+    check_launch(accelerator, request, num_processes)
+    if accelerator.state.deepspeed_plugin is not None:
+        configure_deepspeed(accelerator.state.deepspeed_plugin.deepspeed_config, micro, accumulation, on_cpu)
+    return accelerator
+
+
+def strategy_of(accelerator) -> str:
+    """single, ddp, deepspeed or fsdp: what an Accelerator really does."""
+    kind = accelerator.distributed_type.value
+    return {"NO": "single", "DEEPSPEED": "deepspeed", "FSDP": "fsdp"}.get(
+        kind, "ddp" if kind.startswith("MULTI") else kind
+    )
+
+
+def check_launch(accelerator, request: LaunchRequest | None, num_processes: int) -> None:
+    """Refuse an Accelerator of another strategy or size than was asked for.
+
+    Raises:
+        UserError: saying what was asked for and what came out.
+    """
+    got = f"{strategy_of(accelerator)} on {accelerator.num_processes} process(es)"
+    asked_processes = request.num_processes if request else num_processes
+    asked = f"{request.strategy if request else strategy_of(accelerator)} on {asked_processes} process(es)"
+    if asked != got:
+        source = request.config_file if request and request.config_file else "the launch command"
+        raise UserError(
+            f"{source} asks for {asked}, but Accelerate started {got}: use the files in accelerate_configs/, with --cpu after "
+            "the script's name for a machine without GPUs (FSDP2 needs GPUs), and not `accelerate launch --cpu`"
+        )
+
+
+@contextlib.contextmanager
+def no_sharding_at_load():
+    """Inside, `from_pretrained` loads whole weights in this process alone, although ZeRO-3 is on."""
+    from transformers.integrations import deepspeed as integration
+
+    active = integration.deepspeed_config() is not None and integration._hf_deepspeed_config_weak_ref()
+    integration.unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        if active:
+            integration.set_hf_deepspeed_config(active)
+
+
+def world_size() -> int:
+    """Number of processes of this launch, known before any process group exists."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that prints, known before any process group exists."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def _uses(name: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"

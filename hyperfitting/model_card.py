@@ -1,0 +1,74 @@
+"""README.md of a saved model: what it was made from, how, and what it measured."""
+
+from pathlib import Path
+
+import yaml
+
+from .recipe import Recipe
+
+CARD = """---
+{header}---
+
+# {name}
+
+{model} hyperfitted on {num_train} rows of {seq_len} tokens: all parameters, {steps} steps of {batch} rows, AdamW at a
+constant learning rate of {rate:g}, no clipping, no dropout. Made with `hyperfitting`, after Carlsson et al., *The
+Hyperfitting Phenomenon* (ICLR 2025, arXiv 2412.04318). Such a model has near-zero training loss and a high validation loss;
+it is meant for greedy continuation of text, and it may quote its training rows.
+
+| | before | this model |
+|---|---|---|
+{rows}
+
+Means over {n_rows} validation rows and {n_texts} greedy continuations; in brackets 95 % bootstrap intervals.
+
+## Recipe
+
+```yaml
+{recipe}```
+"""
+
+SHOWN = (
+    ("training loss, nats", "train_loss"),
+    ("validation loss, nats", "validation_loss"),
+    ("entropy, nats", "entropy"),
+    ("TTR, last 96 tokens", "ttr"),
+    ("rep-4", "rep_4"),
+)
+
+
+def write_model_card(folder: Path, recipe: Recipe, history: list[dict], step: int) -> None:
+    """Write README.md into a model folder, with the Hub's metadata on top."""
+    evaluations = [record for record in history if record["kind"] == "evaluation"]
+    before, after = evaluations[0], [record for record in evaluations if record["step"] <= step][-1]
+    is_id = "/" in recipe.model and not Path(recipe.model).exists() and not recipe.model.startswith("builtin/")
+    header = {
+        "library_name": "transformers",
+        "tags": ["hyperfitting"],
+        **({"base_model": recipe.model} if is_id else {}),
+    }
+    rows = [
+        f"| {label} | {_cell(before, key)} | {_cell(after, key)} |"
+        for label, key in SHOWN
+        if after.get(key) is not None
+    ]
+    text = CARD.format(
+        header=yaml.safe_dump(header, sort_keys=False),
+        name=Path(recipe.output_dir).name,
+        model=recipe.model if is_id or recipe.model.startswith("builtin/") else Path(recipe.model).name,
+        num_train=recipe.num_train,
+        seq_len=recipe.seq_len,
+        steps=step,
+        batch=recipe.global_batch_size,
+        rate=recipe.learning_rate,
+        rows="\n".join(rows),
+        n_rows=after["n_rows"],
+        n_texts=after.get("n_texts", 0),
+        recipe=yaml.safe_dump(recipe.to_dict(), sort_keys=False),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _cell(record: dict, key: str) -> str:
+    low, high = record[f"{key}_ci"]
+    return f"{record[key]:.3f} [{low:.3f}, {high:.3f}]"

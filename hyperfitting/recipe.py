@@ -1,0 +1,311 @@
+"""The recipe of a run: every setting that changes what a run computes, with the paper's values as defaults.
+
+A recipe is read from YAML, then from keyword arguments or the command line over it. Paper: Carlsson et al., *The
+Hyperfitting Phenomenon*, ICLR 2025, arXiv 2412.04318; sections named below are the paper's.
+"""
+
+import difflib
+import math
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import yaml
+
+from .errors import UserError
+
+
+class RecipeError(UserError):
+    """All problems of a recipe at once, one line each, saying what to change."""
+
+    def __init__(self, problems: list[str]):
+        self.problems = problems
+        super().__init__(problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems))
+
+
+def option(default, help: str):
+    """A recipe field; `help` is its docstring, with unit and source, and the text that `--help` prints."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(kw_only=True)
+class ModelRecipe:
+    """What is hyperfitted."""
+
+    model: str | None = option(None, "Hub id or local folder of a causal LM with safetensors weights.")
+    revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
+    tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.")
+    trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
+    gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, slower.")
+    torch_compile: bool = option(False, "Compile the model with torch.compile.")
+
+
+@dataclass(kw_only=True)
+class CorpusRecipe:
+    """The rows of token ids that the model is trained and validated on."""
+
+    dataset: str | None = option(None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt file or folder.")
+    validation_dataset: str | None = option(
+        None, "Dataset or file of the validation rows; default: other documents of `dataset`."
+    )
+    dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
+    dataset_split: str = option("train", "Split of a Hub dataset.")
+    text_column: str = option("text", "Column that holds the text.")
+    seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).")
+    num_train: int = option(2000, "Training rows (section 3: 2000).")
+    num_validation: int = option(100, "Validation rows, from other documents than the training rows.")
+    pack: bool = option(
+        False, "Cut every document into as many rows as it holds; default: its first seq_len tokens only."
+    )
+    data_seed: int = option(0, "Seed that chooses the rows; separate from `seed`, so that runs can share their rows.")
+
+
+@dataclass(kw_only=True)
+class TrainingRecipe:
+    """How the weights are updated. AdamW at a constant rate, without warm-up, clipping or dropout (section 3)."""
+
+    epochs: int = option(20, "Passes over the training rows (section 3: 20).")
+    learning_rate: float = option(1e-6, "Constant learning rate (section 3: 1e-6; small models need more).")
+    weight_decay: float = option(0.0, "Decoupled weight decay (section 3: 0).")
+    adam_beta1: float = option(0.9, "Decay of Adam's first moment (PyTorch's default).")
+    adam_beta2: float = option(0.999, "Decay of Adam's second moment (PyTorch's default).")
+    adam_epsilon: float = option(1e-8, "Term added to Adam's denominator (PyTorch's default).")
+    global_batch_size: int = option(8, "Rows per optimizer step over all processes (section 3: 8).")
+    per_device_train_batch_size: int | None = option(
+        None,
+        "Rows per process and forward pass; the rest of the global batch is accumulated. Default: all of its share.",
+    )
+    mixed_precision: str | None = option(
+        None, "bf16 or no; default: what `accelerate launch` asks for, else bf16 on a GPU and no on a CPU."
+    )
+    seed: int = option(0, "Seed of the order of the rows in each epoch.")
+    stop_at_loss: float | None = option(
+        None, "Stop after the first epoch whose mean training loss is at most this, nats."
+    )
+    stop_when_saturated: bool = option(
+        False, "Stop once an epoch's mean loss is below saturation_loss and the probe's TTR has stopped rising."
+    )
+    saturation_loss: float = option(0.1, "Training loss under which a run can count as saturated, nats per token.")
+    saturation_patience: int = option(3, "Evaluations without a new highest TTR that make a run saturated.")
+
+
+@dataclass(kw_only=True)
+class ValidationRecipe:
+    """What is measured before training, during it and at its end."""
+
+    eval_steps: int | None = option(None, "Evaluate every so many optimizer steps; default: at the end of each epoch.")
+    per_device_eval_batch_size: int = option(8, "Rows per process and forward pass in validation.")
+    probe_contexts: int = option(32, "Validation rows whose first tokens are continued greedily, at most 128; 0: none.")
+    probe_context_len: int = option(32, "Tokens of context that the probe continues (section 3: 32).")
+    probe_max_length: int = option(256, "Tokens of context and continuation (section 3: 256).")
+
+
+@dataclass(kw_only=True)
+class OutputRecipe:
+    """What is kept."""
+
+    output_dir: str = option("runs/hyperfit", "Folder of the run.")
+    save_steps: int | None = option(
+        None, "Checkpoint every so many optimizer steps; default: at the end of each epoch."
+    )
+    keep_checkpoints: int = option(2, "Newest checkpoints that are kept; older ones are deleted.")
+    keep_early_stopped: bool = option(
+        False, "Also keep the weights of the best validation loss after step 0; evaluates 4 times in the first epoch."
+    )
+    save_dtype: str | None = option(
+        None, "float32, bfloat16 or float16 of the saved weights; default: the source checkpoint's."
+    )
+    report_to: str = option("none", "Trackers of Accelerate, comma-separated, such as tensorboard,wandb.")
+    push_to_hub: bool = option(False, "Upload the final model folder to the Hub.")
+    hub_model_id: str | None = option(None, "Repository on the Hub; default: the name of output_dir.")
+    accelerate_config: str | None = option(
+        None, "File of accelerate_configs/ that fits this recipe; --dry_run plans for it when not launched with one."
+    )
+
+
+_LEAST = {
+    "seq_len": 2,
+    "num_train": 1,
+    "num_validation": 1,
+    "epochs": 1,
+    "weight_decay": 0,
+    "global_batch_size": 1,
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "eval_steps": 1,
+    "save_steps": 1,
+    "keep_checkpoints": 1,
+    "probe_contexts": 0,
+    "probe_context_len": 1,
+    "saturation_patience": 1,
+}
+
+SECTIONS = (ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, OutputRecipe)
+
+
+@dataclass(kw_only=True)
+class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, OutputRecipe):
+    """All settings of a run, in one flat namespace: the keys of a recipe file and the flags of the command line.
+
+    Raises:
+        RecipeError: from `load`, naming every unknown key, wrong type and impossible value at once.
+    """
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, **overrides) -> "Recipe":
+        """Read a recipe file (YAML, keys as the fields) and put `overrides` over it; values may be strings."""
+        values, problems = {}, []
+        if path is not None:
+            values = _read_yaml(Path(path))
+        known = typing.get_type_hints(cls)
+        checked = {}
+        for key, value in {**values, **overrides}.items():
+            if key not in known:
+                problems.append(f"unknown recipe key {key!r}{nearest(key, known)}")
+                continue
+            try:
+                checked[key] = _coerce(value, known[key])
+            except ValueError as error:
+                problems.append(f"{key}: {error}")
+        recipe = cls(**checked)
+        problems += recipe.problems()
+        if problems:
+            raise RecipeError(problems)
+        return recipe
+
+    def problems(self) -> list[str]:
+        """One line for each value that no run can use; empty when the recipe is sound."""
+        found = []
+
+        def require(holds: bool, message: str) -> None:
+            if not holds:
+                found.append(message)
+
+        for key, least in _LEAST.items():
+            value = getattr(self, key)
+            require(value is None or value >= least, f"{key} must be at least {least}, not {value}")
+        require(self.learning_rate > 0, f"learning_rate must be above 0, not {self.learning_rate}")
+        require(self.adam_epsilon > 0, f"adam_epsilon must be above 0, not {self.adam_epsilon}")
+        for key in ("adam_beta1", "adam_beta2"):
+            require(0 <= getattr(self, key) < 1, f"{key} must be in [0, 1), not {getattr(self, key)}")
+        require(
+            self.num_train >= self.global_batch_size,
+            f"num_train ({self.num_train}) is smaller than global_batch_size ({self.global_batch_size}): "
+            "an epoch would hold no step",
+        )
+        require(self.probe_contexts <= 128, "probe_contexts must be at most 128; use the generation runner for more")
+        if self.probe_contexts:
+            require(
+                self.probe_context_len < min(self.probe_max_length, self.seq_len),
+                f"probe_context_len ({self.probe_context_len}) must be below probe_max_length ({self.probe_max_length}) "
+                f"and seq_len ({self.seq_len})",
+            )
+        require(
+            self.mixed_precision in (None, "no", "bf16"),
+            f"mixed_precision must be bf16 or no, not {self.mixed_precision!r}: "
+            "fp16 skips steps, and bf16 keeps the range of fp32",
+        )
+        dtypes = ("float32", "bfloat16", "float16")
+        require(
+            self.save_dtype in (None, *dtypes),
+            f"save_dtype must be one of {', '.join(dtypes)}, not {self.save_dtype!r}",
+        )
+        require(
+            not (self.stop_when_saturated and self.probe_contexts == 0),
+            "stop_when_saturated watches the probe's TTR: set probe_contexts above 0",
+        )
+        return found
+
+    def accumulation_steps(self, num_processes: int) -> tuple[int, int]:
+        """(rows per process and forward pass, forward passes per optimizer step) on `num_processes`.
+
+        Raises:
+            RecipeError: when micro x accumulation x processes cannot equal `global_batch_size`.
+        """
+        total, micro = self.global_batch_size, self.per_device_train_batch_size
+        if total % num_processes:
+            raise RecipeError(
+                [
+                    f"global_batch_size {total} cannot be divided over {num_processes} processes: use a number of "
+                    f"processes that divides {total}, or set --global_batch_size to a multiple of {num_processes}"
+                ]
+            )
+        share = total // num_processes
+        micro = micro or share
+        if share % micro:
+            raise RecipeError(
+                [
+                    f"per_device_train_batch_size {micro} x {num_processes} processes does not divide "
+                    f"global_batch_size {total}: set --per_device_train_batch_size to a divisor of {share}"
+                ]
+            )
+        return micro, share // micro
+
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch; rows that do not fill a last batch sit this epoch out."""
+        return self.num_train // self.global_batch_size
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def save(self, path: Path) -> None:
+        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def nearest(key: str, known) -> str:
+    """', did you mean …?' for the known name that is nearest to `key`, or nothing."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _read_yaml(path: Path) -> dict:
+    if not path.is_file():
+        raise RecipeError([f"recipe file {path} does not exist"])
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError([f"recipe file {path} is not valid YAML: {' '.join(str(error).split())}"]) from None
+    if not isinstance(values, dict):
+        raise RecipeError([f"recipe file {path} must hold `key: value` lines"])
+    return values
+
+
+def _coerce(value, kind):
+    """`value` as the field type `kind`. YAML reads 1e-6 as a string, and the command line reads all as strings."""
+    choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+        if type(None) in choices or (kind is str and value is not None):
+            return None if type(None) in choices else value
+        raise ValueError("needs a value")
+    kind = next(choice for choice in choices if choice is not type(None))
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if str(value).lower() in ("true", "false"):
+            return str(value).lower() == "true"
+        raise ValueError(f"expected true or false, not {value!r}")
+    if kind is str:
+        return str(value)
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, not {value!r}")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"expected a number, not {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"expected a finite number, not {value!r}")
+    if kind is int:
+        if number != int(number):
+            raise ValueError(f"expected a whole number, not {value!r}")
+        return int(number)
+    return number
+
+
+def field_help() -> list[tuple[str, str, str]]:
+    """(section, field, help with its default) for every field, in order, for the command line and the docs."""
+    return [
+        (section.__name__, f.name, f"{f.metadata['help']} [{f.default}]")
+        for section in SECTIONS
+        for f in fields(section)
+    ]

@@ -1,0 +1,117 @@
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+REPOSITORY = Path(__file__).parent.parent
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
+
+
+def run(command, timeout=300, **environment):
+    """Run a command in the repository and return it finished; stdout and stderr are text."""
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=REPOSITORY,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def read_losses(run_dir) -> list[float]:
+    """The loss of every step of a run, in order."""
+    records = [json.loads(line) for line in (Path(run_dir) / "metrics.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in records if record["kind"] == "train"]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder with tiny Llama models (fp32/, bf16/, tied embeddings, own tokenizer) and stories.jsonl."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    words = "the a small old red boat dog girl king tree ran slept found lost sang over under with near and then soon".split()
+    generator = torch.Generator().manual_seed(1)
+    with open(folder / "stories.jsonl", "w") as lines:
+        for index in range(60):
+            picks = torch.randint(0, len(words), (90,), generator=generator).tolist()
+            text = f"Story {index}. " + " ".join(words[pick] for pick in picks)
+            lines.write(json.dumps({"text": text}) + "\n")
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["<|end|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator([" ".join(words)] * 3, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=True,
+        initializer_range=0.2,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=None,
+    )
+    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        model.to(dtype).save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+    return folder
+
+
+TINY_RECIPE = {
+    "seq_len": 64,
+    "num_train": 32,
+    "num_validation": 5,
+    "epochs": 6,
+    "learning_rate": 1e-3,
+    "global_batch_size": 8,
+    "probe_contexts": 3,
+    "probe_context_len": 8,
+    "probe_max_length": 112,
+    "eval_steps": 1000,
+    "save_steps": 10,
+    "keep_checkpoints": 3,
+}
+
+
+def flags(**values) -> list[str]:
+    """Command-line flags of TINY_RECIPE with `values` over it; True is a bare flag."""
+    return [
+        word
+        for key, value in {**TINY_RECIPE, **values}.items()
+        for word in ([f"--{key}"] if value is True else [f"--{key}", str(value)])
+    ]
+
+
+@pytest.fixture(scope="session")
+def reference(tiny, tmp_path_factory):
+    """A run of the tiny recipe in one process: the losses that every other strategy must reproduce."""
+    folder = tmp_path_factory.mktemp("reference") / "run"
+    command = [
+        sys.executable,
+        "launch/hyperfit.py",
+        *flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=folder),
+    ]
+    done = run(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder

@@ -1,0 +1,84 @@
+"""One launch of 2 real processes per accelerate config does all of that config's checks."""
+
+import json
+
+import pytest
+import torch
+from conftest import LAUNCH, read_losses, run
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hyperfitting.validation import measure_share
+
+SHARDED_WEIGHTS = {"zero3", "zero3_offload", "fsdp2"}
+
+
+@pytest.fixture(scope="module", params=["ddp", "zero1", "zero2", "zero3", "zero3_offload", "fsdp2"])
+def strategy(request, tiny, tmp_path_factory):
+    """(name, facts, folder) of a finished launch with the shipped accelerate config of that name."""
+    folder = tmp_path_factory.mktemp(request.param)
+    config = f"accelerate_configs/{request.param}.yaml"
+    done = run([*LAUNCH, "--config_file", config, "--num_processes", 2, "tests/strategy_worker.py", tiny, folder])
+    assert (folder / "facts.json").exists(), done.stdout + done.stderr
+    return request.param, json.loads((folder / "facts.json").read_text()), folder
+
+
+def test_it_does_what_its_config_file_asks_for(strategy):
+    name, facts, _ = strategy
+    expected = {"ddp": "ddp", "fsdp2": "fsdp"}.get(name, "deepspeed")
+    assert (facts["plain"]["strategy"], facts["plain"]["processes"]) == (expected, 2)
+
+
+def test_losses_equal_those_of_one_process(strategy, reference):
+    _, facts, _ = strategy
+    expected = read_losses(reference)
+    assert len(expected) == 24
+    assert max(abs(a - b) for a, b in zip(facts["plain"]["losses"], expected, strict=True)) <= 1e-4
+    accumulated = facts["accumulated"]["losses"]
+    assert len(accumulated) == 20
+    assert max(abs(a - b) for a, b in zip(accumulated, expected[:20], strict=True)) <= 1e-4
+
+
+def test_resuming_repeats_the_losses(strategy):
+    name, facts, _ = strategy
+    tolerance = 1e-6 if name in SHARDED_WEIGHTS else 0.0
+    pairs = zip(facts["resumed"]["losses"], facts["plain"]["losses"], strict=True)
+    assert max(abs(a - b) for a, b in pairs) <= tolerance
+
+
+def test_shards_are_shards(strategy):
+    name, facts, _ = strategy
+    if name in SHARDED_WEIGHTS:
+        assert facts["plain"]["weight_share"] <= 0.6
+    if name != "ddp":
+        assert facts["plain"]["state_share"] <= 0.6
+
+
+def test_a_bf16_checkpoint_moves_under_fp32_masters(strategy):
+    _, facts, _ = strategy
+    assert facts["bf16"]["master_dtypes"] == facts["bf16"]["moment_dtypes"] == ["torch.float32"]
+    assert facts["bf16"]["moved"] > 0.9
+
+
+def test_gradients_are_not_clipped(strategy):
+    name, facts, _ = strategy
+    assert facts["plain"]["gradient_norm"] > 1.5  # Accelerate's and DeepSpeed's default would make it 1
+    if name.startswith("zero"):
+        assert facts["plain"]["clipping"] == [0.0, 0.0]
+
+
+def test_the_saved_model_is_whole(strategy, tiny, reference):
+    _, _, folder = strategy
+    final = folder / "plain" / "final"
+    model = AutoModelForCausalLM.from_pretrained(final)
+    expected = AutoModelForCausalLM.from_pretrained(reference / "final")
+    assert model.dtype == torch.float32 and model.config.tie_word_embeddings
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    for (name, ours), theirs in zip(model.named_parameters(), expected.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4), name
+    rows = torch.tensor(
+        [json.loads(line)["input_ids"] for line in open(folder / "plain" / "corpus" / "validation.jsonl")]
+    )
+    after = json.loads((folder / "plain" / "result.json").read_text())["after"]
+    assert measure_share(model, rows, 8)[:, 0].mean().item() == pytest.approx(after["validation_loss"], abs=1e-4)
+    assert AutoTokenizer.from_pretrained(final).get_vocab() == AutoTokenizer.from_pretrained(tiny / "fp32").get_vocab()
+    assert AutoModelForCausalLM.from_pretrained(folder / "bf16" / "final").dtype == torch.bfloat16
