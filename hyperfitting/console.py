@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import sys
 import time
 import warnings
 from collections import deque
@@ -29,11 +30,16 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
 
 
+def make_console(**options) -> Console:
+    """A rich console; 120 columns wide where the output is not a terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120, **options)
+
+
 class RunConsole:
     """Progress and results of one run."""
 
     def __init__(self, enabled: bool):
-        self.console = Console(quiet=not enabled, highlight=False)
+        self.console = make_console(quiet=not enabled)
         self.times: deque[float] = deque(maxlen=21)
         self.progress = self.task = None
 
@@ -89,7 +95,8 @@ class RunConsole:
         parts += [f"train loss {record['train_loss']:.3f}", f"validation loss {record['validation_loss']:.3f}"]
         parts += [f"entropy {record['entropy']:.3f}"]
         if record.get("ttr") is not None:
-            parts += [f"TTR {record['ttr']:.3f} (original text {record['original_ttr'] or float('nan'):.3f})"]
+            original = record["original_ttr"]
+            parts += [f"TTR {record['ttr']:.3f}" + (f" (original text {original:.3f})" if original is not None else "")]
         self.console.print("  ".join(parts))
 
     def note(self, message: str) -> None:

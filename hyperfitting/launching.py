@@ -95,7 +95,7 @@ def use_cpu() -> None:
     """Make this process, and the Accelerator that it will create, run on the CPU. Call it before torch sees a GPU."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if _uses("DEEPSPEED"):
-        os.environ["DS_ACCELERATOR"] = "cpu"
+        os.environ["DS_ACCELERATOR"] = "cpu"  # read when deepspeed is imported
         import deepspeed
 
         # Its shared-memory collectives would be compiled for a minute at start, and gloo does without them.
@@ -121,6 +121,8 @@ def create_accelerator(recipe: Recipe, cpu: bool = False):
     on_cpu = not torch.cuda.is_available()
     if on_cpu and not cpu and (num_processes > 1 or _uses("DEEPSPEED") or _uses("FSDP")):
         raise UserError("a distributed run was launched and no GPU was found: add --cpu to train on the CPU")
+    if on_cpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"  # found out anyway, with a warning
     micro, accumulation = recipe.accumulation_steps(num_processes)
     precision = recipe.mixed_precision or (request.mixed_precision if request else None) or ("no" if on_cpu else "bf16")
     if precision not in ("no", "bf16"):
