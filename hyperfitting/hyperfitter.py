@@ -198,8 +198,8 @@ class Hyperfitter:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
         if self.is_main and not (resume and self.run.corpus.is_dir()):
             corpus = self._given_corpus or build_corpus(self.recipe, self.tokenizer)
-            corpus.save(self.run.corpus, self.tokenizer)
             self.recipe.save(self.run.path / "recipe.yaml")
+            corpus.save(self.run.corpus, self.tokenizer)
             environment = describe_environment(self.accelerator, launching.launch_request())
             (self.run.path / "environment.json").write_text(json.dumps(environment, indent=2, default=str) + "\n")
         self.accelerator.wait_for_everyone()

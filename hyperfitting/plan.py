@@ -39,7 +39,9 @@ class ModelSize:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
         text = config.get_text_config()
-        return cls(sum(p.numel() for p in model.parameters()), text.num_hidden_layers, text.hidden_size, text.vocab_size)
+        return cls(
+            sum(p.numel() for p in model.parameters()), text.num_hidden_layers, text.hidden_size, text.vocab_size
+        )
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def print_plan(recipe: Recipe) -> None:
         f"  batch: {micro} rows x {accumulation} passes x {layout.ranks} processes = {recipe.global_batch_size} rows, "
         f"{recipe.global_batch_size * recipe.seq_len:,} tokens"
     )
-    console.print(f"  steps: {recipe.epochs} epochs x {recipe.steps_per_epoch()} = {steps:,}; tokens: {tokens:,}; FLOPs: {flops:.3g}")
+    console.print(
+        f"  steps: {recipe.epochs} epochs x {recipe.steps_per_epoch()} = {steps:,}; tokens: {tokens:,}; FLOPs: {flops:.3g}"
+    )
     console.print(_table(size, recipe, layout))
     console.print(
         f"  GiB: model states and, in brackets, activations and logits of one pass. comm/compute at {ASSUMED_FLOPS:.0e} FLOP/s a "

@@ -66,7 +66,7 @@ class RunFolder:
             return
         if not (self.path / "recipe.yaml").exists():
             raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
-        if not (resume or overwrite):
+        if self.metrics.exists() and not (resume or overwrite):  # before its first number a run has nothing to lose
             raise UserError(
                 f"output_dir {self.path} holds a run: continue it with --resume auto, replace it with --overwrite, "
                 "or set another --output_dir"

@@ -14,7 +14,17 @@ def tokenizer(tiny):
 
 
 def recipe(**values):
-    return Recipe.load(**{"model": "m", "seq_len": 32, "num_train": 10, "num_validation": 5, "global_batch_size": 2, "probe_contexts": 0, **values})
+    return Recipe.load(
+        **{
+            "model": "m",
+            "seq_len": 32,
+            "num_train": 10,
+            "num_validation": 5,
+            "global_batch_size": 2,
+            "probe_contexts": 0,
+            **values,
+        }
+    )
 
 
 def test_rows_are_the_first_tokens_of_distinct_documents(tiny, tokenizer):
@@ -42,7 +52,9 @@ def test_packing_cuts_documents_and_keeps_the_sets_disjoint(tiny, tokenizer):
 
 
 def test_duplicates_and_short_documents_are_left_out_and_counted(tmp_path, tokenizer):
-    texts = ["a small old boat " * 30] * 3 + ["too short"] + [f"{n} red dogs ran under the tree " * 20 for n in range(3)]
+    texts = (
+        ["a small old boat " * 30] * 3 + ["too short"] + [f"{n} red dogs ran under the tree " * 20 for n in range(3)]
+    )
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
     values = dict(dataset=tmp_path / "t.jsonl", num_validation=1)
     assert len(build_corpus(recipe(**values, num_train=3), tokenizer).train) == 3
@@ -53,7 +65,9 @@ def test_duplicates_and_short_documents_are_left_out_and_counted(tmp_path, token
 def test_validation_rows_from_a_file_of_their_own(tiny, tmp_path, tokenizer):
     lines = (tiny / "stories.jsonl").read_text().splitlines()
     (tmp_path / "held.jsonl").write_text("\n".join(lines[:20]))
-    corpus = build_corpus(recipe(dataset=tiny / "stories.jsonl", validation_dataset=tmp_path / "held.jsonl", num_train=30), tokenizer)
+    corpus = build_corpus(
+        recipe(dataset=tiny / "stories.jsonl", validation_dataset=tmp_path / "held.jsonl", num_train=30), tokenizer
+    )
     assert all(document.startswith("held.jsonl#") for document in corpus.validation_documents)
     rows = {tuple(row) for row in corpus.validation.tolist()}
     assert not rows & {tuple(row) for row in corpus.train.tolist()}  # the five texts stand in both files

@@ -17,13 +17,27 @@ def fitter(tiny, folder, **changes):
 
 def test_the_run_holds_what_later_stages_read(reference, tiny):
     names = {path.name for path in reference.iterdir()} - {".lock"}
-    assert names == {"recipe.yaml", "environment.json", "corpus", "metrics.jsonl", "probe", "checkpoints", "final", "curves.png", "result.json"}
+    assert names == {
+        "recipe.yaml",
+        "environment.json",
+        "corpus",
+        "metrics.jsonl",
+        "probe",
+        "checkpoints",
+        "final",
+        "curves.png",
+        "result.json",
+    }
     environment = json.loads((reference / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__ and environment["num_processes"] == 1
     result = json.loads((reference / "result.json").read_text())
     assert result["stop_reason"] == "epochs" and result["steps"] == 24
     assert result["after"]["train_loss"] < result["before"]["train_loss"]
-    assert {path.name for path in (reference / "checkpoints").iterdir()} == {"step_0000010", "step_0000020", "step_0000024"}
+    assert {path.name for path in (reference / "checkpoints").iterdir()} == {
+        "step_0000010",
+        "step_0000020",
+        "step_0000024",
+    }
     rows = [json.loads(line) for line in (reference / "probe" / "step_0000024.jsonl").read_text().splitlines()]
     assert [len(row["continuation_ids"]) for row in rows] == [104] * 3
     card = (reference / "final" / "README.md").read_text()
@@ -76,17 +90,25 @@ def test_loaded_model_and_tokenizer_and_rows(tiny, tmp_path, reference):
 def test_pure_bf16_is_refused(tiny, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tiny / "bf16", dtype=torch.bfloat16)
     with pytest.raises(UserError, match="dtype=torch.float32"):
-        Hyperfitter(model, tiny / "bf16", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r"}).fit()
+        Hyperfitter(
+            model, tiny / "bf16", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r"}
+        ).fit()
 
 
 def test_every_dropout_is_off(tiny, tmp_path, reference):
     from hyperfitting.precision import check_no_dropout
 
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=320, n_positions=128, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0))
+    model = GPT2LMHeadModel(
+        GPT2Config(vocab_size=320, n_positions=128, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    )
     with pytest.raises(AssertionError, match="Dropout.p"):
         check_no_dropout(model)
-    run = Hyperfitter(model, tiny / "fp32", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r", "epochs": 1})
+    run = Hyperfitter(
+        model,
+        tiny / "fp32",
+        **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r", "epochs": 1},
+    )
     run.fit()
     check_no_dropout(model)
     ids = torch.arange(20)[None]
@@ -95,7 +117,9 @@ def test_every_dropout_is_off(tiny, tmp_path, reference):
 
 def test_a_non_finite_loss_stops_the_run_and_saves_nothing(tiny, tmp_path):
     run = fitter(tiny, tmp_path / "run", learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) on rank 0 at step 3 \(epoch 0.50\).*which there is not yet"):
+    with pytest.raises(
+        TrainingError, match=r"the loss is (nan|inf) on rank 0 at step 3 \(epoch 0.50\).*which there is not yet"
+    ):
         run.fit()
     assert run.progress.step <= 4  # at most one step after the bad one
     assert len(read_losses(tmp_path / "run")) == 2
@@ -125,7 +149,14 @@ def test_stops_at_a_loss(tiny, tmp_path, reference):
 
 
 def test_stops_when_saturated(tiny, tmp_path):
-    values = dict(stop_when_saturated=True, saturation_loss=100, saturation_patience=2, eval_steps=4, epochs=40, learning_rate=1e-9)
+    values = dict(
+        stop_when_saturated=True,
+        saturation_loss=100,
+        saturation_patience=2,
+        eval_steps=4,
+        epochs=40,
+        learning_rate=1e-9,
+    )
     result = fitter(tiny, tmp_path / "run", **values).fit()
     assert (result.stop_reason, result.steps) == ("saturated", 8)  # the TTR of step 0 was never passed
 
@@ -137,7 +168,9 @@ def test_keeps_the_early_stopped_model(tiny, tmp_path):
     best = min(evaluations[1:], key=lambda record: record["validation_loss"])
     assert json.loads((tmp_path / "run" / "result.json").read_text())["best_step"] == best["step"]
     model = AutoModelForCausalLM.from_pretrained(result.early_stopped_dir)
-    rows = torch.tensor([json.loads(line)["input_ids"] for line in open(tmp_path / "run" / "corpus" / "validation.jsonl")])
+    rows = torch.tensor(
+        [json.loads(line)["input_ids"] for line in open(tmp_path / "run" / "corpus" / "validation.jsonl")]
+    )
     loss = model(input_ids=rows, labels=rows).loss.item()
     assert loss == pytest.approx(best["validation_loss"], abs=1e-4)
 
@@ -157,7 +190,11 @@ def test_push_to_hub_uploads_the_final_folder(tiny, tmp_path, monkeypatch):
     import huggingface_hub
 
     calls = []
-    monkeypatch.setattr(huggingface_hub.HfApi, "create_repo", lambda self, name, exist_ok: huggingface_hub.RepoUrl(f"https://huggingface.co/me/{name}"))
+    monkeypatch.setattr(
+        huggingface_hub.HfApi,
+        "create_repo",
+        lambda self, name, exist_ok: huggingface_hub.RepoUrl(f"https://huggingface.co/me/{name}"),
+    )
     monkeypatch.setattr(huggingface_hub.HfApi, "upload_folder", lambda self, **arguments: calls.append(arguments))
     fitter(tiny, tmp_path / "mine", push_to_hub=True, epochs=1).fit()
     assert [(call["repo_id"], call["folder_path"]) for call in calls] == [("me/mine", tmp_path / "mine" / "final")]
@@ -173,4 +210,6 @@ def test_one_writer_per_run(tiny, tmp_path):
 def test_tokens_that_the_model_does_not_know(tiny, tmp_path):
     model = GPT2LMHeadModel(GPT2Config(vocab_size=260, n_positions=128, n_embd=16, n_layer=1, n_head=2))
     with pytest.raises(UserError, match="the model knows 260 ids: set --tokenizer"):
-        Hyperfitter(model, tiny / "fp32", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r"}).fit()
+        Hyperfitter(
+            model, tiny / "fp32", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r"}
+        ).fit()

@@ -36,7 +36,13 @@ def test_all_problems_are_reported_at_once_with_the_nearest_name():
         Recipe.load(learning_rte=1, epochs="many", seq_len=1.5, adam_beta1=2, mixed_precision="fp16", pack="maybe")
     message = str(error.value)
     assert "'learning_rte', did you mean 'learning_rate'?" in message
-    for part in ("epochs: expected a number", "seq_len: expected a whole number", "adam_beta1", "fp16", "pack: expected true"):
+    for part in (
+        "epochs: expected a number",
+        "seq_len: expected a whole number",
+        "adam_beta1",
+        "fp16",
+        "pack: expected true",
+    ):
         assert part in message
     assert len(error.value.problems) == 6
 

@@ -1,0 +1,47 @@
+"""The texts and the model that come with the package."""
+
+import json
+import re
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hyperfitting.builtin import ASSETS, BUILTIN
+
+
+@pytest.fixture(scope="module")
+def stories():
+    return {
+        name: [json.loads(line) for line in open(BUILTIN[f"builtin/{name}"])]
+        for name in ("stories", "held_out_stories")
+    }
+
+
+def test_counts_and_lengths(stories):
+    tokenizer = AutoTokenizer.from_pretrained(BUILTIN["builtin/base_model"])
+    assert (len(stories["stories"]), len(stories["held_out_stories"])) == (128, 32)
+    for story in stories["stories"] + stories["held_out_stories"]:
+        assert len(tokenizer(story["text"], verbose=False)["input_ids"]) >= 270, story["title"]
+
+
+def test_no_two_stories_share_a_sentence_or_eight_words(stories):
+    texts = [story["text"] for story in stories["stories"] + stories["held_out_stories"]]
+    assert len({story["title"] for part in stories.values() for story in part}) == 160
+    owner = {}
+    for index, text in enumerate(texts):
+        sentences = {s.strip().lower() for s in re.split(r'(?<=[.!?"])\s+', text) if len(s.split()) >= 4}
+        words = re.findall(r"[a-z']+", text.lower())
+        grams = {" ".join(words[i : i + 8]) for i in range(len(words) - 7)}
+        for piece in sentences | grams:
+            assert owner.setdefault(piece, index) == index, piece
+
+
+def test_openings_vary(stories):
+    openings = [" ".join(story["text"].split()[:3]) for part in stories.values() for story in part]
+    assert max(openings.count(opening) for opening in openings) <= 2
+
+
+def test_the_model_is_small_and_loads():
+    model = AutoModelForCausalLM.from_pretrained(BUILTIN["builtin/base_model"])
+    assert sum(p.numel() for p in model.parameters()) <= 2_000_000 and model.config.vocab_size == 4096
+    assert sum(file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()) <= 20e6

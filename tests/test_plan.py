@@ -1,0 +1,78 @@
+import json
+
+import pytest
+
+from hyperfitting import Recipe, UserError
+from hyperfitting.cli import main
+from hyperfitting.plan import Layout, ModelSize, communication_share, step_flops
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+}
+SIZES = {
+    "8b": dict(
+        hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32, num_key_value_heads=8
+    ),
+    "70b": dict(
+        hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64, num_key_value_heads=8
+    ),
+}
+
+
+@pytest.fixture(params=SIZES)
+def config(request, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**LLAMA, **SIZES[request.param]}))
+    return request.param, tmp_path
+
+
+def test_dry_run_needs_a_config_alone(config, capsys):
+    name, folder = config
+    assert main(["--config", f"launch/recipes/llama3_{name}.yaml", "--model", str(folder), "--dry_run"]) == 0
+    shown = capsys.readouterr().out
+    for part in (
+        {"8b": "8,030,261,248 parameters", "70b": "70,553,706,496 parameters"}[name],
+        "1 rows x 1 passes x 8 processes = 8 rows, 2,048 tokens",
+        "20 epochs x 250 = 5,000; tokens: 10,240,000",
+        "8 rows cannot be divided",
+        "communication-bound",
+        "learning_rate: 1e-06",
+    ):
+        assert part in shown, part
+    assert "zero2 on 8" in shown if name == "8b" else "zero3_offload on 8" in shown
+
+
+def test_an_impossible_layout_is_refused_before_anything_starts(config, capsys):
+    _, folder = config
+    values = ["--model", str(folder), "--global_batch_size", "12", "--accelerate_config", "zero3.yaml", "--dry_run"]
+    assert main(values) == 2
+    assert "global_batch_size 12 cannot be divided over 8 processes" in capsys.readouterr().err
+
+
+def test_state_bytes_follow_the_zero_paper():
+    def gpu(strategy, ranks, accumulation=1):
+        return Layout(strategy, ranks, True, accumulation).state_bytes()[0]
+
+    assert gpu("zero1", 1) == gpu("zero2", 1) == gpu("zero3", 1) == 16
+    assert gpu("zero1", 64) == pytest.approx(4.19, abs=0.01)  # section 3 of the paper: 31.4, 16.6, 1.9 GB for 7.5 B
+    assert gpu("zero2", 64) == pytest.approx(2.22, abs=0.01)
+    assert gpu("zero3", 64) == 0.25
+    assert gpu("zero2", 2, accumulation=2) == 2 + (4 + 12) / 2
+
+
+def test_flops_and_communication():
+    size = ModelSize(parameters=10**9, layers=20, hidden=2048, vocabulary=32000)
+    recipe = Recipe.load()
+    assert step_flops(size, recipe) == pytest.approx(2048 * (6e9 + 12 * 20 * 2048 * 256))
+    shares = [communication_share(size, recipe, Layout("zero2", n, True, 1)) for n in (1, 2, 4, 8)]
+    assert shares[0] == 0 and shares == sorted(shares)
+    assert communication_share(size, recipe, Layout("zero3", 8, True, 1)) > shares[3]
+
+
+def test_a_missing_accelerate_config(tiny):
+    from hyperfitting.plan import chosen_layout
+
+    with pytest.raises(UserError, match="gone.yaml does not exist"):
+        chosen_layout(Recipe.load(accelerate_config="gone.yaml"))

@@ -1,0 +1,160 @@
+"""Runs that are killed, interrupted or damaged go on as if nothing had happened."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from conftest import LAUNCH, REPOSITORY, flags, read_losses, run
+
+from hyperfitting import Hyperfitter, checkpoint
+
+
+def start_and_wait_for(command, run_dir, step):
+    """Start a run and return its process once metrics.jsonl holds `step` steps."""
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (run_dir / "metrics.jsonl").exists() or len(read_whole_losses(run_dir)) < step:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+        time.sleep(0.005)
+    return process
+
+
+def read_whole_losses(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().split("\n")[:-1]
+    return [json.loads(line) for line in lines if '"train"' in line]
+
+
+def kill_all(process):
+    """SIGKILL the launcher and every rank: ranks outlive a killed launcher."""
+    family = [process, *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.kill()
+    process.communicate()
+    psutil.wait_procs(family[1:], timeout=10)
+
+
+def command(name, tiny, folder, *extra, **changes):
+    launch = [sys.executable, "launch/hyperfit.py"]
+    if name != "single":
+        launch = [
+            *LAUNCH,
+            "--config_file",
+            f"accelerate_configs/{name}.yaml",
+            "--num_processes",
+            2,
+            "launch/hyperfit.py",
+            "--cpu",
+        ]
+    values = flags(
+        model=tiny / "fp32",
+        dataset=tiny / "stories.jsonl",
+        output_dir=folder,
+        mixed_precision="no",
+        epochs=10,
+        **changes,
+    )
+    return [*launch, *values, *extra]
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("single", 0.0), ("zero2", 0.0), ("zero3", 1e-6)])
+def test_killed_at_a_random_step_and_resumed(name, tolerance, tiny, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = run(command(name, tiny, whole))
+    assert done.returncode == 0, done.stderr
+    step = random.Random().randint(11, 30)
+    kill_all(start_and_wait_for(command(name, tiny, killed), killed, step))
+    assert not (killed / "final").exists()
+    survived = len(read_whole_losses(killed))
+    done = run(command(name, tiny, killed, "--resume", "auto"))
+    assert done.returncode == 0, done.stderr
+    assert "resumed from" in done.stdout
+    expected, losses = read_losses(whole), read_losses(killed)
+    assert len(losses) == 40, f"killed at step {survived}"
+    assert max(abs(a - b) for a, b in zip(losses, expected, strict=True)) <= tolerance
+    evaluations = [
+        [json.loads(line) for line in open(folder / "metrics.jsonl") if '"evaluation"' in line]
+        for folder in (whole, killed)
+    ]
+    assert evaluations[1][-1]["validation_loss"] == pytest.approx(evaluations[0][-1]["validation_loss"], abs=tolerance)
+
+
+@pytest.mark.parametrize("name", ["single", "ddp"])
+def test_sigterm_on_one_rank_saves_and_exits_cleanly(name, tiny, tmp_path, reference):
+    folder = tmp_path / "run"
+    process = start_and_wait_for(command(name, tiny, folder), folder, 12)
+    ranks = [p for p in psutil.Process(process.pid).children(recursive=True) if "launch/hyperfit.py" in p.cmdline()]
+    os.kill(ranks[-1].pid if ranks else process.pid, signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0 and "Interrupted and saved at step" in output
+    saved = checkpoint.newest_checkpoint(folder / "checkpoints")
+    assert saved.name == f"step_{len(read_losses(folder)):07d}" and len(read_losses(folder)) < 40
+    assert not (folder / "final").exists()
+    done = run(command(name, tiny, folder, "--resume", "auto"))
+    assert done.returncode == 0, done.stderr
+    assert read_losses(folder)[:24] == pytest.approx(read_losses(reference), abs=1e-4)
+
+
+@pytest.fixture
+def damaged(reference, tmp_path):
+    """A copy of a finished run without its results."""
+    shutil.copytree(reference, tmp_path / "run")
+    for name in ("final", "result.json"):
+        path = tmp_path / "run" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return tmp_path / "run"
+
+
+def resume(folder):
+    return Hyperfitter(recipe=folder / "recipe.yaml", output_dir=str(folder)).fit(resume="auto")
+
+
+def test_damaged_checkpoints_are_passed_over(damaged, reference):
+    checkpoints = damaged / "checkpoints"
+    with open(checkpoints / "step_0000024" / "optimizer.bin", "r+b") as file:
+        file.truncate(1000)
+    (checkpoints / "step_0000020" / "COMPLETED").unlink()
+    shutil.copytree(checkpoints / "step_0000010", checkpoints / "step_0000030.tmp")
+    with pytest.warns(UserWarning) as warnings:
+        result = resume(damaged)
+    text = "\n".join(str(warning.message) for warning in warnings)
+    assert (
+        "optimizer.bin has 1000 bytes instead of" in text and "no COMPLETED mark" in text and "never finished" in text
+    )
+    assert (
+        "step_0000010" in str([record for record in result.history if record["step"] == 11][:1]) or result.steps == 24
+    )
+    assert read_losses(damaged) == read_losses(reference)
+
+
+def test_without_a_whole_checkpoint_it_starts_anew(damaged, reference):
+    shutil.rmtree(damaged / "checkpoints")
+    resume(damaged)
+    assert read_losses(damaged) == read_losses(reference)
+
+
+def test_a_finished_run_can_be_given_more_epochs(damaged, reference, tiny, tmp_path):
+    result = Hyperfitter(recipe=damaged / "recipe.yaml", output_dir=str(damaged), epochs=7).fit(resume="auto")
+    assert result.steps == 28 and read_losses(damaged)[:24] == read_losses(reference)
+
+
+def test_shards_of_another_layout_are_refused(damaged):
+    from hyperfitting import UserError
+
+    facts = damaged / "checkpoints" / "step_0000024" / "progress.json"
+    text = facts.read_text().replace("unsharded weights", "DeepSpeed ZeRO-3 on 4 process(es)")
+    mark = facts.with_name("COMPLETED")
+    mark.write_text(
+        mark.read_text().replace(f'"progress.json": {facts.stat().st_size}', f'"progress.json": {len(text)}')
+    )
+    facts.write_text(text)
+    with pytest.raises(UserError, match="saved with DeepSpeed ZeRO-3 on 4 process"):
+        resume(damaged)
