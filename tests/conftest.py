@@ -3,6 +3,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import functools  # noqa: E402
 import json  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -115,3 +116,18 @@ def reference(tiny, tmp_path_factory):
     done = run(command)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def strategy_facts(tiny, tmp_path_factory):
+    """name of an accelerate config -> (facts, folder) of one launch of strategy_worker.py with it, made when first asked."""
+
+    @functools.cache
+    def launch(name):
+        folder = tmp_path_factory.mktemp(name)
+        config = ["--config_file", f"accelerate_configs/{name}.yaml", "--num_processes", 2]
+        done = run([*LAUNCH, *config, "tests/strategy_worker.py", tiny, folder])
+        assert (folder / "facts.json").exists(), done.stdout + done.stderr
+        return json.loads((folder / "facts.json").read_text()), folder
+
+    return launch

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from conftest import REPOSITORY
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting.builtin import ASSETS, BUILTIN
@@ -45,3 +46,11 @@ def test_the_model_is_small_and_loads():
     model = AutoModelForCausalLM.from_pretrained(BUILTIN["builtin/base_model"])
     assert sum(p.numel() for p in model.parameters()) <= 2_000_000 and model.config.vocab_size == 4096
     assert sum(file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()) <= 20e6
+
+
+def test_the_readmes_example_runs_as_it_is(tmp_path, monkeypatch, capsys):
+    block = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL).group(1)
+    assert len(block.splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    exec(block.replace("epochs=20", "epochs=1"), {})
+    assert re.search(r"TTR 0\.\d+ -> 0\.\d+ in runs/example/final", capsys.readouterr().out)
