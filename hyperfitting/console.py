@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from .launching import strategy_of
+
 # Dense bf16 matrix rates of the vendors' data sheets, FLOP/s.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
 
@@ -43,6 +45,13 @@ class RunConsole:
         self.times: deque[float] = deque(maxlen=21)
         self.progress = self.task = None
 
+    def __enter__(self) -> "RunConsole":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.progress is not None:
+            self.progress.stop()
+
     def start(self, fitter) -> None:
         """Say what is about to happen, and begin the progress bar."""
         recipe, accelerator = fitter.recipe, fitter.accelerator
@@ -53,20 +62,18 @@ class RunConsole:
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else ""
         peak = next((rate for key, rate in PEAK_FLOPS.items() if key in name), None)
         self.peak = peak * world if peak and accelerator.mixed_precision == "bf16" else None
-        kind = accelerator.distributed_type.value.replace("NO", "one process")
-        if accelerator.state.deepspeed_plugin:
-            kind = f"DeepSpeed ZeRO-{accelerator.state.deepspeed_plugin.zero_stage}"
+        plugin, strategy = accelerator.state.deepspeed_plugin, strategy_of(accelerator)
+        kind = {"single": "One process", "ddp": "DDP", "fsdp": "FSDP2"}.get(strategy) or f"ZeRO-{plugin.zero_stage}"
         self.console.print(
             f"[bold]Hyperfitting[/bold] {recipe.model}: {fitter.parameters:,} parameters, {recipe.num_train} rows of "
             f"{recipe.seq_len} tokens, {recipe.epochs} epochs of {per_epoch} steps at learning rate {recipe.learning_rate:g}\n"
-            f"{kind} on {world} x {name or 'CPU'}, {accelerator.mixed_precision} mixed precision; global batch "
+            f"{kind} on {world} x {name or 'CPU'}, {'fp32' if accelerator.mixed_precision == 'no' else 'bf16'}; global batch "
             f"{recipe.global_batch_size} = {fitter.micro} rows x {fitter.accumulation} passes x {world} processes; "
             f"run in {recipe.output_dir}"
         )
-        self.total, self.per_epoch = recipe.epochs * per_epoch, per_epoch
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True)
-        self.task = self.progress.add_task("starting", total=self.total, completed=fitter.progress.step)
+        self.task = self.progress.add_task("starting", total=recipe.total_steps(), completed=fitter.progress.step)
         if self.console.is_terminal:
             self.progress.start()
 
@@ -103,7 +110,6 @@ class RunConsole:
         self.console.print(Text(message, style="dim"))
 
     def interrupted(self, step: int) -> None:
-        self.progress.stop()
         self.console.print(f"[yellow]Interrupted[/yellow] and saved at step {step}; go on with --resume auto")
 
     def finish(self, result, run) -> None:

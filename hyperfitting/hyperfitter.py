@@ -4,14 +4,11 @@ import contextlib
 import dataclasses
 import gc
 import json
-import shutil
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.distributed
-from torch.nn import functional
 
 from . import launching, precision, validation
 from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
@@ -19,42 +16,19 @@ from .console import RunConsole
 from .corpus import Corpus, build_corpus
 from .curves import draw_curves
 from .errors import TrainingError, UserError
-from .model_card import write_model_card
-from .modeling import (
-    DTYPES,
-    check_window,
-    count_parameters,
-    load_config,
-    load_model,
-    load_tokenizer,
-    save_pretrained,
-    source_dtype,
-    unsharded_copy,
-)
+from .final_model import check_written_model, push_to_hub, write_model
+from .modeling import DTYPES, check_window, count_parameters, load_config, load_model, load_tokenizer, source_dtype
+from .progress import Progress
 from .recipe import CorpusRecipe, ModelRecipe, Recipe, TrainingRecipe
-from .run_folder import RunFolder, describe_environment, replace_folder, write_atomically
+from .run_folder import RunFolder, describe_environment, write_atomically
 from .scoring import bootstrap_interval
+from .steps import LateReader, epoch_order, next_token_loss
 
 # What may differ between a run and its continuation: it changes how long or how fast, not what a step computes.
 MAY_CHANGE = {
     *("gradient_checkpointing", "torch_compile", "per_device_train_batch_size"),
     *("epochs", "stop_at_loss", "stop_when_saturated", "saturation_loss", "saturation_patience"),
 }
-
-
-@dataclass
-class Progress:
-    """Where a run stands; saved with every checkpoint. Losses are nats per token."""
-
-    step: int = 0
-    epoch_losses: list[float] = field(default_factory=list)  # of the steps of the epoch under way
-    last_epoch_loss: float | None = None
-    evaluated_step: int = -1
-    best_validation_loss: float | None = None  # after step 0
-    best_step: int | None = None
-    best_ttr: float = 0.0
-    evaluations_without_rise: int = 0
-    stop_reason: str | None = None  # epochs, stop_at_loss, saturated
 
 
 @dataclass(frozen=True)
@@ -117,6 +91,7 @@ class Hyperfitter:
         values = recipe.to_dict() if isinstance(recipe, Recipe) else {}
         self.recipe = Recipe.load(recipe if isinstance(recipe, str | Path) else None, **{**values, **overrides})
         self.run = RunFolder(self.recipe.output_dir)
+        self.console = RunConsole(launching.is_main_process())
         self.progress = Progress()
         self._given_corpus, self._cpu, self._signalled = corpus, cpu, False
 
@@ -131,7 +106,7 @@ class Hyperfitter:
             UserError: see `Hyperfitter`.
             TrainingError: a non-finite loss or weight, a skipped step, or a saved model that does not load as it was.
         """
-        with self._sole_writer(resume, overwrite), self._catch_signals():
+        with self._sole_writer(resume, overwrite), self._catch_signals(), self.console:
             self._set_up(resume)
             try:
                 self._train()
@@ -152,7 +127,6 @@ class Hyperfitter:
         self.accelerator = launching.create_accelerator(recipe, self._cpu)  # before the model: ZeRO-3 shards at load
         self.micro, self.accumulation = recipe.accumulation_steps(self.accelerator.num_processes)
         self.is_main = self.accelerator.is_main_process
-        self.console = RunConsole(self.is_main)
 
         config = self._given_model.config if self._given_model is not None else load_config(recipe)
         check_window(config, recipe)
@@ -227,21 +201,11 @@ class Hyperfitter:
         else:
             path = Path(resume)
         self.progress = Progress(**load_checkpoint(self.accelerator, path))
-        if not self._still_stopped():
+        if not self.progress.still_stopped(self.recipe):
             self.progress.stop_reason = None
         if self.is_main:
             self.run.rewind_metrics(self.progress.step)
         self.console.note(f"resumed from {path} at step {self.progress.step}")
-
-    def _still_stopped(self) -> bool:
-        """Whether the reason for which a resumed run had stopped still holds: its limits may have been moved."""
-        recipe, progress = self.recipe, self.progress
-        return {
-            "epochs": progress.step >= self._total_steps(),
-            "stop_at_loss": recipe.stop_at_loss is not None
-            and (progress.last_epoch_loss or 0.0) <= recipe.stop_at_loss,
-            "saturated": recipe.stop_when_saturated,
-        }.get(progress.stop_reason, False)
 
     def _check_same_recipe(self) -> None:
         saved = Recipe.load(self.run.path / "recipe.yaml").to_dict()
@@ -256,14 +220,11 @@ class Hyperfitter:
 
     # ---------------------------------------------------------------------------------------------------------- loop
 
-    def _total_steps(self) -> int:
-        return self.recipe.epochs * self.recipe.steps_per_epoch()
-
     def _train(self) -> None:
         progress, recipe = self.progress, self.recipe
         per_epoch, self._first_step = recipe.steps_per_epoch(), progress.step
         self._poll()
-        if self._evaluation_due():
+        if progress.evaluation_due(recipe):
             self._evaluate()
         while not progress.stop_reason:
             epoch, index = divmod(progress.step, per_epoch)
@@ -275,13 +236,13 @@ class Hyperfitter:
             self._read_losses(late=True)
 
             epoch_ends = progress.step % per_epoch == 0
-            if epoch_ends or self._evaluation_due() or self._checkpoint_due():
+            if epoch_ends or progress.evaluation_due(recipe) or progress.checkpoint_due(recipe):
                 self._read_losses()  # nothing is measured or saved before the last loss is known to be finite
                 if epoch_ends:
                     self._close_epoch()
-                if self._evaluation_due():
+                if progress.evaluation_due(recipe):
                     self._evaluate()
-                if progress.stop_reason or self._checkpoint_due():
+                if progress.checkpoint_due(recipe):
                     self._save_checkpoint()
 
     def _step(self, rows: torch.Tensor) -> None:
@@ -329,26 +290,12 @@ class Hyperfitter:
         )
 
     def _close_epoch(self) -> None:
-        progress, recipe = self.progress, self.recipe
         skipped = precision.skipped_steps(self.accelerator, self.model)
         if skipped:
             raise TrainingError(f"DeepSpeed skipped {skipped} optimizer steps for overflow: lower --learning_rate")
-        progress.last_epoch_loss = sum(progress.epoch_losses) / len(progress.epoch_losses)
-        progress.epoch_losses = []
-        if recipe.stop_at_loss is not None and progress.last_epoch_loss <= recipe.stop_at_loss:
-            progress.stop_reason = "stop_at_loss"
-        elif progress.step >= self._total_steps():
-            progress.stop_reason = "epochs"
+        self.progress.close_epoch(self.recipe)
 
     # ---------------------------------------------------------------------------------------------------- evaluation
-
-    def _evaluation_due(self) -> bool:
-        recipe, step, per_epoch = self.recipe, self.progress.step, self.recipe.steps_per_epoch()
-        if step == self.progress.evaluated_step:
-            return False
-        quarter = max(1, per_epoch // 4)
-        early = recipe.keep_early_stopped and step <= per_epoch and step % quarter == 0
-        return step == 0 or bool(self.progress.stop_reason) or early or step % (recipe.eval_steps or per_epoch) == 0
 
     def _evaluate(self) -> None:
         """Measure the validation rows and continue the probe's contexts; compare with the best so far."""
@@ -362,10 +309,11 @@ class Hyperfitter:
             record |= self._measure_training_rows()
             if recipe.probe_contexts:
                 record |= self._probe()
-        progress.evaluated_step = progress.step
         self._log(record)
         self.console.evaluation(record)
-        self._compare_with_best(record)
+        is_best = progress.note_evaluation(record, recipe)
+        if is_best and recipe.keep_early_stopped:
+            self._write_model(self.run.early_stopped)
 
     def _measure_training_rows(self) -> dict:
         rows = self.corpus.train[: len(self.corpus.validation)]
@@ -398,27 +346,7 @@ class Hyperfitter:
             f"original_{name}": original[name] for name in ("ttr", "ttr_ci", "rep_4")
         }
 
-    def _compare_with_best(self, record: dict) -> None:
-        progress, recipe = self.progress, self.recipe
-        if progress.step and (
-            progress.best_validation_loss is None or record["validation_loss"] < progress.best_validation_loss
-        ):
-            progress.best_validation_loss, progress.best_step = record["validation_loss"], progress.step
-            if recipe.keep_early_stopped:
-                self._save_model(self.run.early_stopped)
-        if not recipe.stop_when_saturated:
-            return
-        if (record["ttr"] or 0.0) > progress.best_ttr:
-            progress.best_ttr, progress.evaluations_without_rise = record["ttr"], 0
-        elif (progress.last_epoch_loss or float("inf")) < recipe.saturation_loss:
-            progress.evaluations_without_rise += 1
-            if progress.evaluations_without_rise >= recipe.saturation_patience and not progress.stop_reason:
-                progress.stop_reason = "saturated"
-
     # --------------------------------------------------------------------------------------------------------- saving
-
-    def _checkpoint_due(self) -> bool:
-        return self.progress.step % (self.recipe.save_steps or self.recipe.steps_per_epoch()) == 0
 
     def _save_checkpoint(self) -> None:
         finite = torch.tensor([precision.all_finite(self.model)], device=self.accelerator.device)
@@ -430,39 +358,36 @@ class Hyperfitter:
                 self.accelerator, self.run.checkpoints, self.progress.step, progress, self.recipe.keep_checkpoints
             )
 
-    def _save_model(self, folder: Path) -> None:
-        """Write the full weights as a transformers folder; every rank must call it."""
-        plain = self.accelerator.unwrap_model(self.model)
-        copy = unsharded_copy(plain, self.model_class, self.save_dtype, "cpu", here=self.is_main)
-        if self.is_main:
-            temporary = folder.with_name(folder.name + ".tmp")
-            shutil.rmtree(temporary, ignore_errors=True)
-            save_pretrained(copy, self.tokenizer, temporary)
-            write_model_card(temporary, self.recipe, self.run.read_metrics(), self.progress.step)
-            replace_folder(temporary, folder)
-        self.accelerator.wait_for_everyone()
+    def _write_model(self, folder: Path) -> None:
+        with self.console.busy("saving the model"):
+            parts = self.accelerator, self.model, self.model_class, self.save_dtype, self.tokenizer
+            write_model(folder, *parts, self.recipe, self.run)
 
     def _finish(self) -> HyperfitResult:
-        with self.console.busy("saving the model"):
-            self._save_model(self.run.final)
+        self._write_model(self.run.final)
         for tracker in self.accelerator.trackers:
             tracker.finish()
         result = self._result("finished")
         self._free()
         if self.is_main:  # the other ranks are done: what follows needs no collective
-            self._check_saved_model(result.after)
-            summary = {name: value for name, value in dataclasses.asdict(result).items() if name != "history"}
-            summary["parameters"], summary["corpus_fingerprint"] = self.parameters, self.corpus.fingerprint
-            summary["best_validation_loss"], summary["best_step"] = (
-                self.progress.best_validation_loss,
-                self.progress.best_step,
-            )
-            write_atomically(self.run.result, json.dumps(summary, indent=2, default=str) + "\n")
+            expected = result.after["validation_loss"]
+            with self.console.busy("reloading the saved model"):
+                parts = self.accelerator, self.save_dtype, self.corpus, self.recipe
+                loss = check_written_model(self.run.final, *parts, expected)
+            self.console.note(f"reloaded {self.run.final}: validation loss {loss:.4f}, the run's last {expected:.4f}")
+            self._write_result(result)
             draw_curves(self.run)
             if self.recipe.push_to_hub:
-                self._push_to_hub()
+                name = self.recipe.hub_model_id or Path(self.recipe.output_dir).name
+                self.console.note(f"uploaded to {push_to_hub(self.run.final, name)}")
         self.console.finish(result, self.run)
         return result
+
+    def _write_result(self, result: HyperfitResult) -> None:
+        summary = {name: value for name, value in dataclasses.asdict(result).items() if name != "history"}
+        summary |= {"parameters": self.parameters, "corpus_fingerprint": self.corpus.fingerprint}
+        summary |= {name: getattr(self.progress, name) for name in ("best_validation_loss", "best_step")}
+        write_atomically(self.run.result, json.dumps(summary, indent=2, default=str) + "\n")
 
     def _free(self) -> None:
         """Let go of model, optimizer and gradients, so that the saved model can be loaded where they were."""
@@ -472,38 +397,6 @@ class Hyperfitter:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-    def _check_saved_model(self, after: dict) -> None:
-        """Reload what was saved, as a user would, and compare its validation loss with the run's last one."""
-        from transformers import AutoModelForCausalLM
-
-        on_gpu = self.accelerator.device.type == "cuda"
-        where = {"device_map": "auto", "dtype": self.save_dtype} if on_gpu else {"dtype": torch.float32}
-        with self.console.busy("reloading the saved model"), launching.no_sharding_at_load():
-            model = AutoModelForCausalLM.from_pretrained(
-                self.run.final, trust_remote_code=self.recipe.trust_remote_code, use_safetensors=True, **where
-            )
-            rows = self.corpus.validation.to(model.device)
-            losses = validation.measure_share(model, rows, self.recipe.per_device_eval_batch_size)[:, 0]
-        loss, before = losses.double().mean().item(), after["validation_loss"]
-        exact = self.save_dtype == torch.float32 and self.accelerator.mixed_precision == "no"
-        tolerance = 1e-4 if exact else 0.05
-        if not abs(loss - before) <= tolerance * max(1.0, before):
-            raise TrainingError(
-                f"the saved model {self.run.final} has validation loss {loss:.4f}, the run ended at {before:.4f}: "
-                f"it lost something in {self.save_dtype}; the last checkpoint is whole, try --resume auto --save_dtype float32"
-            )
-        self.console.note(f"reloaded {self.run.final}: validation loss {loss:.4f}, the run's last {before:.4f}")
-
-    def _push_to_hub(self) -> None:
-        from huggingface_hub import HfApi
-
-        name = self.recipe.hub_model_id or Path(self.recipe.output_dir).name
-        repository = HfApi().create_repo(name, exist_ok=True)
-        HfApi().upload_folder(
-            repo_id=repository.repo_id, folder_path=self.run.final, commit_message="Add hyperfitted model"
-        )
-        self.console.note(f"uploaded to {repository}")
 
     # --------------------------------------------------------------------------------------------------- small things
 
@@ -561,41 +454,6 @@ class Hyperfitter:
         flag = torch.tensor([self._signalled], device=self.accelerator.device)
         if self.accelerator.gather(flag).any():
             raise Interrupted
-
-
-class LateReader:
-    """Small results of steps, copied off the device without waiting for it."""
-
-    def __init__(self, device: torch.device):
-        self.device, self.waiting = device, []
-
-    def put(self, step: int, values: torch.Tensor) -> None:
-        event = None
-        if self.device.type == "cuda":
-            pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            values = pinned.copy_(values, non_blocking=True)
-            event = torch.cuda.Event()
-            event.record()
-        self.waiting.append((step, values, event))
-
-    def take(self, keep: int):
-        """Yield (step, values on the CPU) of all but the newest `keep` results."""
-        while len(self.waiting) > keep:
-            step, values, event = self.waiting.pop(0)
-            if event is not None:
-                event.synchronize()
-            yield step, values.cpu()
-
-
-def next_token_loss(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """(rows, seq_len, vocabulary) logits and (rows, seq_len) ids -> the fp32 sum of -log p over predicted tokens, nats."""
-    return functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
-
-
-def epoch_order(rows: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order of the rows in an epoch: (rows,) int64, a function of its arguments alone, so that a resumed run and any
-    number of processes see the same batches."""
-    return torch.randperm(rows, generator=torch.Generator().manual_seed((seed << 20) + epoch))
 
 
 def _end_tokens(model, tokenizer) -> set[int]:

@@ -37,10 +37,10 @@ SHOWN = (
 )
 
 
-def write_model_card(folder: Path, recipe: Recipe, history: list[dict], step: int) -> None:
-    """Write README.md into a model folder, with the Hub's metadata on top."""
+def write_model_card(folder: Path, recipe: Recipe, history: list[dict]) -> None:
+    """Write README.md into a model folder as of the last evaluation in `history`, with the Hub's metadata on top."""
     evaluations = [record for record in history if record["kind"] == "evaluation"]
-    before, after = evaluations[0], [record for record in evaluations if record["step"] <= step][-1]
+    before, after = evaluations[0], evaluations[-1]
     is_id = "/" in recipe.model and not Path(recipe.model).exists() and not recipe.model.startswith("builtin/")
     header = {
         "library_name": "transformers",
@@ -58,7 +58,7 @@ def write_model_card(folder: Path, recipe: Recipe, history: list[dict], step: in
         model=recipe.model if is_id or recipe.model.startswith("builtin/") else Path(recipe.model).name,
         num_train=recipe.num_train,
         seq_len=recipe.seq_len,
-        steps=step,
+        steps=after["step"],
         batch=recipe.global_batch_size,
         rate=recipe.learning_rate,
         rows="\n".join(rows),

@@ -144,7 +144,7 @@ def print_plan(recipe: Recipe) -> None:
     console.print("[bold]Recipe[/bold]")
     for key, value in recipe.to_dict().items():
         console.print(f"  {key}: {value}", markup=False)
-    steps = recipe.epochs * recipe.steps_per_epoch()
+    steps = recipe.total_steps()
     tokens = steps * recipe.global_batch_size * recipe.seq_len
     flops = steps * step_flops(size, recipe)
     console.print("[bold]Plan[/bold]")

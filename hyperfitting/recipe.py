@@ -246,6 +246,10 @@ class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, Output
         """Optimizer steps of an epoch; rows that do not fill a last batch sit this epoch out."""
         return self.num_train // self.global_batch_size
 
+    def total_steps(self) -> int:
+        """Optimizer steps of all epochs."""
+        return self.epochs * self.steps_per_epoch()
+
     def to_dict(self) -> dict:
         return asdict(self)
 

@@ -59,7 +59,7 @@ def test_probe_is_greedy_without_end_of_sequence(reference, tiny):
 
 def test_losses_are_those_of_a_plain_loop(reference, tiny):
     from hyperfitting.corpus import Corpus
-    from hyperfitting.hyperfitter import epoch_order
+    from hyperfitting.steps import epoch_order
 
     model = AutoModelForCausalLM.from_pretrained(tiny / "fp32", dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)

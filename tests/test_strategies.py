@@ -8,7 +8,7 @@ from conftest import read_losses
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus
-from hyperfitting.hyperfitter import epoch_order
+from hyperfitting.steps import epoch_order
 from hyperfitting.validation import measure_share
 
 SHARDED_WEIGHTS = {"zero3", "zero3_offload", "fsdp2"}
@@ -34,6 +34,13 @@ def test_losses_equal_those_of_one_process(strategy, reference):
     accumulated = facts["accumulated"]["losses"]
     assert len(accumulated) == 20
     assert max(abs(a - b) for a, b in zip(accumulated, expected[:20], strict=True)) <= 1e-4
+
+
+def test_the_probe_gives_the_texts_of_one_process_in_their_order(strategy, reference):
+    _, _, folder = strategy
+    assert (folder / "plain" / "probe" / "step_0000000.jsonl").read_text() == (
+        reference / "probe" / "step_0000000.jsonl"
+    ).read_text()
 
 
 def test_resuming_repeats_the_losses(strategy):

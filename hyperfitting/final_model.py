@@ -1,0 +1,77 @@
+"""The model that a run leaves: written from the optimizer's own weights, reloaded and compared, uploaded when asked."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import launching
+from .corpus import Corpus
+from .errors import TrainingError
+from .model_card import write_model_card
+from .modeling import save_pretrained, unsharded_copy
+from .recipe import Recipe
+from .run_folder import RunFolder, replace_folder
+from .validation import measure_share
+
+
+def write_model(
+    folder: Path,
+    accelerator,
+    model: nn.Module,
+    model_class: type,
+    dtype: torch.dtype,
+    tokenizer,
+    recipe: Recipe,
+    run: RunFolder,
+) -> None:
+    """Write the full weights as a transformers folder in one rename; every rank must call it."""
+    copy = unsharded_copy(accelerator.unwrap_model(model), model_class, dtype, "cpu", here=accelerator.is_main_process)
+    if accelerator.is_main_process:
+        temporary = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        save_pretrained(copy, tokenizer, temporary)
+        write_model_card(temporary, recipe, run.read_metrics())
+        replace_folder(temporary, folder)
+    accelerator.wait_for_everyone()
+
+
+def check_written_model(
+    folder: Path, accelerator, dtype: torch.dtype, corpus: Corpus, recipe: Recipe, expected: float
+) -> float:
+    """Reload a model as a user would, in this process alone, and return its validation loss.
+
+    Args:
+        expected: the run's last validation loss, nats per token; in fp32 throughout they agree to 1e-4, else to 5 %.
+
+    Raises:
+        TrainingError: when they do not agree.
+    """
+    from transformers import AutoModelForCausalLM
+
+    on_gpu = accelerator.device.type == "cuda"
+    where = {"device_map": "auto", "dtype": dtype} if on_gpu else {"dtype": torch.float32}
+    with launching.no_sharding_at_load():
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=recipe.trust_remote_code, use_safetensors=True, **where
+        )
+        rows = corpus.validation.to(model.device)
+        losses = measure_share(model, rows, recipe.per_device_eval_batch_size)[:, 0]
+    loss = losses.double().mean().item()
+    exact = dtype == torch.float32 and accelerator.mixed_precision == "no"
+    if not abs(loss - expected) <= (1e-4 if exact else 0.05) * max(1.0, expected):
+        raise TrainingError(
+            f"the saved model {folder} has validation loss {loss:.4f}, the run ended at {expected:.4f}: it lost something in "
+            f"{dtype}; the last checkpoint is whole, try --resume auto --save_dtype float32"
+        )
+    return loss
+
+
+def push_to_hub(folder: Path, name: str) -> str:
+    """Upload a model folder to the Hub repository `name`, created if it is missing, and return its address."""
+    from huggingface_hub import HfApi
+
+    repository = HfApi().create_repo(name, exist_ok=True)
+    HfApi().upload_folder(repo_id=repository.repo_id, folder_path=folder, commit_message="Add hyperfitted model")
+    return str(repository)
