@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 from .errors import TrainingError, UserError
 from .recipe import Recipe, RecipeError, field_help, nearest
@@ -43,10 +44,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run launch/hyperfit.py; returns the exit code: 0, 1 for a run that failed, 2 for something the user can fix."""
+    return run_reporting_errors(_run, arguments)
+
+
+def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
+    """Call `command(arguments)`; print what the user can mend as one message and turn it into an exit code."""
     from .launching import is_main_process
 
     try:
-        return _run(arguments)
+        command(arguments)
+        return 0
     except (UserError, TrainingError) as error:
         if is_main_process() or isinstance(error, TrainingError):
             print(f"error: {error}", file=sys.stderr)
@@ -55,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2 if isinstance(error, UserError) else 1
 
 
-def _run(arguments: list[str] | None) -> int:
+def _run(arguments: list[str] | None) -> None:
     parser = build_parser()
     given, unknown = parser.parse_known_args(arguments)
     given = vars(given)
@@ -77,7 +84,7 @@ def _run(arguments: list[str] | None) -> int:
 
         if is_main_process():
             print_plan(recipe)
-        return 0
+        return
     from .console import quiet_libraries
     from .hyperfitter import Hyperfitter
 
@@ -85,7 +92,6 @@ def _run(arguments: list[str] | None) -> int:
     fitter = Hyperfitter(recipe=recipe, cpu=bool(flags["cpu"]))
     fitter.fit(resume=flags["resume"], overwrite=bool(flags["overwrite"]))
     fitter.accelerator.state.destroy_process_group()
-    return 0
 
 
 def _unknown_flag(word: str, known: list[str]) -> str:

@@ -17,10 +17,19 @@ from .corpus import Corpus, build_corpus
 from .curves import draw_curves
 from .errors import TrainingError, UserError
 from .final_model import check_written_model, push_to_hub, write_model
-from .modeling import DTYPES, check_window, count_parameters, load_config, load_model, load_tokenizer, source_dtype
+from .modeling import (
+    DTYPES,
+    check_window,
+    count_parameters,
+    end_ids,
+    load_config,
+    load_model,
+    load_tokenizer,
+    source_dtype,
+)
 from .progress import Progress
 from .recipe import CorpusRecipe, ModelRecipe, Recipe, TrainingRecipe
-from .run_folder import RunFolder, describe_environment, write_atomically
+from .run_folder import RunFolder, describe_environment, lock_folder, write_atomically
 from .scoring import bootstrap_interval
 from .steps import LateReader, epoch_order, next_token_loss
 
@@ -141,7 +150,7 @@ class Hyperfitter:
             precision.check_fp32_source(model)
             precision.disable_dropout(model)
         precision.check_no_dropout(model)
-        self.banned = sorted(_end_tokens(model, self.tokenizer))
+        self.banned = sorted(end_ids(model, self.tokenizer))
         if recipe.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if recipe.torch_compile:
@@ -426,7 +435,7 @@ class Hyperfitter:
             yield
             return
         self.run.check_free(bool(resume), overwrite)
-        with self.run.lock():
+        with lock_folder(self.run.path, "output_dir"):
             if overwrite:
                 self.run.clear()
             yield
@@ -454,9 +463,3 @@ class Hyperfitter:
         flag = torch.tensor([self._signalled], device=self.accelerator.device)
         if self.accelerator.gather(flag).any():
             raise Interrupted
-
-
-def _end_tokens(model, tokenizer) -> set[int]:
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
-    return {end for end in ends if end is not None}

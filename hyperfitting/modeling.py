@@ -80,6 +80,13 @@ def source_dtype(config) -> torch.dtype:
     return DTYPES.get(str(dtype).removeprefix("torch."), torch.float32)
 
 
+def end_ids(model: nn.Module, tokenizer) -> set[int]:
+    """The ids that end a text, of the model's generation config and of the tokenizer."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+    return {end for end in ends if end is not None}
+
+
 def count_parameters(model: nn.Module) -> int:
     """Parameters of the whole model, tied ones once, however it is sharded."""
     return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())

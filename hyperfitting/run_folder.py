@@ -37,7 +37,7 @@ PACKAGES = (
 
 
 class RunFolder:
-    """Paths of a run, and the lock that gives it one writer. Only the main process writes, under `with run.lock():`."""
+    """Paths of a run. Only the main process writes, holding `lock_folder`."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -75,34 +75,6 @@ class RunFolder:
     def _entries(self) -> list[str]:
         return [entry.name for entry in self.path.iterdir() if entry.name != ".lock"] if self.path.is_dir() else []
 
-    def lock(self):
-        """The open lock file; close it to release. The kernel releases it when its process dies, however it dies.
-
-        Raises:
-            UserError: another process, perhaps a rank that outlived its launcher, is writing to the run.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            file = open(self.path / ".lock", "a+", encoding="utf-8")
-        except OSError as error:
-            raise UserError(
-                f"output_dir {self.path} is not writable ({error.strerror}): set another --output_dir"
-            ) from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            file.close()
-            raise UserError(
-                f"run {self.path} is being written by {owner}: wait for it or stop it "
-                "(ranks outlive a killed `accelerate launch`), or set another --output_dir"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
-        return file
-
     def clear(self) -> None:
         """Delete the run (only ever called under its lock, and on --overwrite)."""
         for entry in self._entries():
@@ -128,6 +100,34 @@ class RunFolder:
                 except json.JSONDecodeError:
                     break
         return records
+
+
+def lock_folder(folder: Path, flag: str):
+    """The open lock file of an output folder, which is made; close it to release. The kernel releases it when its process
+    dies, however it dies.
+
+    Raises:
+        UserError: the folder is not writable, or another process, perhaps a rank that outlived its launcher, writes to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{flag} {folder} is not writable ({error.strerror}): set another --{flag}") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"{flag} {folder} is being written by {owner}: wait for it or stop it (ranks outlive a killed "
+            f"`accelerate launch`), or set another --{flag}"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
+    file.flush()
+    return file
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -201,9 +201,9 @@ def test_push_to_hub_uploads_the_final_folder(tiny, tmp_path, monkeypatch):
 
 
 def test_one_writer_per_run(tiny, tmp_path):
-    from hyperfitting.run_folder import RunFolder
+    from hyperfitting.run_folder import lock_folder
 
-    with RunFolder(tmp_path / "run").lock(), pytest.raises(UserError, match="is being written by process"):
+    with lock_folder(tmp_path / "run", "output_dir"), pytest.raises(UserError, match="is being written by process"):
         fitter(tiny, tmp_path / "run").fit()
 
 

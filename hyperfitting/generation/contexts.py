@@ -1,0 +1,92 @@
+"""What is continued: contexts of a fixed number of tokens, each with its true continuation where there is one."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..corpus import load_documents
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class Context:
+    """One text to continue.
+
+    Attributes:
+        id: unique name, `source-00012`.
+        source: name of the corpus it comes from, such as wiki.
+        ids: token ids of the context.
+        reference: token ids of the true continuation, perhaps none.
+    """
+
+    id: str
+    source: str
+    ids: tuple[int, ...]
+    reference: tuple[int, ...] = ()
+
+
+def load_contexts(
+    sources: list[str],
+    tokenizer,
+    num_contexts: int = 300,
+    context_len: int = 32,
+    max_length: int = 256,
+    text_column: str = "text",
+    dataset_config: str | None = None,
+    dataset_split: str = "train",
+    seed: int = 0,
+) -> list[Context]:
+    """Contexts from datasets, files and runs, an equal share from each (section 3: 100 of each of three, 32 tokens).
+
+    A source is `NAME=WHERE` or `WHERE`: a Hub dataset, a local file or folder (documents in an order drawn from `seed`,
+    those of fewer than context_len tokens left out), or the folder of a run, whose validation rows are taken in order.
+
+    Raises:
+        UserError: too few documents, an empty file, two sources of one name.
+    """
+    if context_len >= max_length:
+        raise UserError(f"context_len {context_len} must be below max_length {max_length}")
+    shares = [num_contexts // len(sources) + (i < num_contexts % len(sources)) for i in range(len(sources))]
+    chosen: dict[str, list[Context]] = {}
+    for source, share in zip(sources, shares, strict=True):
+        name, where = source.split("=", 1) if "=" in source else (Path(source).stem or source, source)
+        if name in chosen:
+            raise UserError(f"two sources of contexts are named {name!r}: write NAME=WHERE to tell them apart")
+        rows = Path(where) / "corpus" / "validation.jsonl"
+        if rows.exists():
+            found = [json.loads(line)["input_ids"] for line in open(rows, encoding="utf-8")][:share]
+        else:
+            documents = load_documents(where, text_column, dataset_config, dataset_split)
+            found = _long_enough(documents, tokenizer, context_len, share, seed)
+        if len(found) < share:
+            raise UserError(
+                f"contexts {where} hold {len(found)} texts of at least {context_len} tokens, {share} are needed: lower "
+                "--num_contexts or --context_len, or add texts"
+            )
+        chosen[name] = [
+            Context(f"{name}-{i:05d}", name, tuple(ids[:context_len]), tuple(ids[context_len:max_length]))
+            for i, ids in enumerate(found)
+        ]
+    return [context for part in chosen.values() for context in part]
+
+
+def contexts_fingerprint(contexts: list[Context]) -> str:
+    """SHA-256 (first 16 hex digits) of ids and tokens of all contexts, in order."""
+    digest = hashlib.sha256()
+    for context in contexts:
+        digest.update(f"{context.id}:{context.ids}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _long_enough(documents, tokenizer, context_len: int, count: int, seed: int) -> list[list[int]]:
+    found: list[list[int]] = []
+    order = np.random.default_rng(seed).permutation(len(documents))
+    for start in range(0, len(order), 256):
+        texts = [text or "" for text in documents[order[start : start + 256].tolist()]["text"]]
+        found += [ids for ids in tokenizer(texts, verbose=False)["input_ids"] if len(ids) >= context_len]
+        if len(found) >= count:
+            break
+    return found[:count]

@@ -1,0 +1,161 @@
+"""The decode loop: prefill once, then one token a step for the whole batch, arg-max of what the processors leave.
+
+Two engines give the next logits. `LlamaDecoder` serves Llama models (all models of the paper): projections that read the
+same input are one matrix product, and keys and values go to a cache that is allocated once. `AnyDecoder` calls the model.
+Both give the tokens of `model.generate`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class AnyDecoder:
+    """Next-token logits of any transformers causal LM, with its own cache."""
+
+    def __init__(self, model: nn.Module):
+        self.model, self.device = model, model.device
+
+    def start(self, batch: int, max_length: int) -> None:
+        """Forget the last batch."""
+        from transformers import DynamicCache
+
+        self.cache = DynamicCache(config=self.model.config)
+
+    def next_logits(self, ids: torch.Tensor, position: int) -> torch.Tensor:
+        """(batch, n) ids that stand at `position` and after -> (batch, vocabulary) logits of what follows the last."""
+        out = self.model(input_ids=ids, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+        return out.logits[:, -1]
+
+
+class LlamaDecoder:
+    """Next-token logits of a `LlamaForCausalLM`.
+
+    The fused weights replace the model's own, which become views of them: no memory is used twice, and the model still works.
+    """
+
+    def __init__(self, model: nn.Module):
+        config = model.config
+        self.device, self.dtype = model.device, model.dtype
+        self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
+        self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.eps, self.model = config.rms_norm_eps, model
+        self.layers = []
+        for layer in model.model.layers:
+            attention, mlp = layer.self_attn, layer.mlp
+            qkv = _fuse(attention.q_proj, attention.k_proj, attention.v_proj)
+            gate_up = _fuse(mlp.gate_proj, mlp.up_proj)
+            norms = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+            self.layers.append((norms[0], qkv, attention.o_proj.weight, norms[1], gate_up, mlp.down_proj.weight))
+
+    @staticmethod
+    def supports(model: nn.Module) -> bool:
+        """Whether the model is a plain Llama on one device, with rotations that do not depend on the length."""
+        config = model.config
+        return (
+            type(model).__name__ == "LlamaForCausalLM"
+            and config.hidden_act == "silu"
+            and not (config.attention_bias or config.mlp_bias)
+            and getattr(model.model.rotary_emb, "rope_type", "default") in ("default", "linear", "llama3")
+            and len({parameter.device for parameter in model.parameters()}) == 1
+        )
+
+    def start(self, batch: int, max_length: int) -> None:
+        """Allocate the cache of a batch, or reuse the last one if it has the same shape."""
+        shape = batch, self.groups, max_length, self.head_dim
+        if getattr(self, "cache_shape", None) != shape:
+            like = dict(dtype=self.dtype, device=self.device)
+            self.cache = [(torch.empty(shape, **like), torch.empty(shape, **like)) for _ in self.layers]
+            self.cache_shape = shape
+            positions = torch.arange(max_length, device=self.device)[None]
+            cos, sin = self.model.model.rotary_emb(torch.empty(1, **like), positions)
+            half = self.head_dim // 2
+            self.cos, self.sin = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)
+
+    def next_logits(self, ids: torch.Tensor, position: int) -> torch.Tensor:
+        """(batch, n) ids that stand at `position` and after -> (batch, vocabulary) logits of what follows the last."""
+        batch, n = ids.shape
+        end, half = position + n, self.head_dim // 2
+        cos, sin = self.cos[position:end, None], self.sin[position:end, None]
+        width, turned = self.heads * self.head_dim, self.heads + self.groups
+        x = self.model.model.embed_tokens(ids)
+        shape = (x.shape[-1],)
+        for (norm, qkv, out, norm_mlp, gate_up, down), (keys, values) in zip(self.layers, self.cache, strict=True):
+            heads = functional.linear(functional.rms_norm(x, shape, norm, self.eps), qkv)
+            heads = heads.view(batch, n, turned + self.groups, self.head_dim)
+            rotated = heads[:, :, :turned]  # queries and keys turn together
+            rotated = rotated * cos + torch.roll(rotated, half, -1) * sin
+            keys[:, :, position:end] = rotated[:, :, self.heads :].transpose(1, 2)
+            values[:, :, position:end] = heads[:, :, turned:].transpose(1, 2)
+            past = keys[:, :, :end], values[:, :, :end]
+            if n == 1:  # the queries that share a key stand in for a sequence: no key is copied per head
+                queries = rotated[:, 0, : self.heads].view(batch, self.groups, -1, self.head_dim)
+                mixed = functional.scaled_dot_product_attention(queries, *past).reshape(batch, 1, width)
+            else:
+                queries = rotated[:, :, : self.heads].transpose(1, 2)
+                mixed = functional.scaled_dot_product_attention(
+                    queries, *past, is_causal=True, enable_gqa=self.heads != self.groups
+                )
+                mixed = mixed.transpose(1, 2).reshape(batch, n, width)
+            x = x + functional.linear(mixed, out)
+            gate, up = functional.linear(functional.rms_norm(x, shape, norm_mlp, self.eps), gate_up).chunk(2, dim=-1)
+            x = x + functional.linear(functional.silu(gate) * up, down)
+        final = self.model.model.norm
+        return self.model.lm_head(functional.rms_norm(x[:, -1], shape, final.weight, self.eps))
+
+
+def make_decoder(model: nn.Module) -> AnyDecoder | LlamaDecoder:
+    """The fastest engine that serves a model."""
+    return LlamaDecoder(model) if LlamaDecoder.supports(model) else AnyDecoder(model)
+
+
+@torch.inference_mode()
+def decode(decoder, contexts: torch.Tensor, max_length: int, processors: Sequence, ends: Sequence[int]) -> torch.Tensor:
+    """Continue a batch of contexts of one length.
+
+    Args:
+        contexts: (batch, context_len) int64.
+        processors: called in order with (ids so far, fp32 scores); the arg-max of the last is the next token.
+        ends: ids that finish a text. Forbid them with a processor to keep every text at full length.
+
+    Returns:
+        (batch, max_length) int64 with the context; what follows a first end is undefined, see `cut_at_end`.
+    """
+    contexts = contexts.to(decoder.device)
+    batch, context_len = contexts.shape
+    ids = torch.empty((batch, max_length), dtype=torch.int64, device=decoder.device)
+    ids[:, :context_len] = contexts
+    ending = torch.tensor(sorted(ends), dtype=torch.int64, device=decoder.device)
+    finished = torch.zeros(batch, dtype=torch.bool, device=decoder.device)
+    decoder.start(batch, max_length)
+    logits = decoder.next_logits(ids[:, :context_len], 0)
+    for position in range(context_len, max_length):
+        scores = logits.float()
+        for process in processors:
+            scores = process(ids[:, :position], scores)
+        ids[:, position] = scores.argmax(-1)
+        if position == max_length - 1:
+            break
+        finished |= torch.isin(ids[:, position], ending)
+        if (position - context_len) % 16 == 15 and finished.all():  # asking every step would make the device wait
+            break
+        logits = decoder.next_logits(ids[:, position : position + 1], position)
+    return ids
+
+
+def cut_at_end(continuation: list[int], ends: Sequence[int]) -> tuple[list[int], str]:
+    """A continuation up to its first end, without it, and the finish reason: eos or length."""
+    for index, token in enumerate(continuation):
+        if token in ends:
+            return continuation[:index], "eos"
+    return continuation, "length"
+
+
+def _fuse(*projections: nn.Linear) -> torch.Tensor:
+    """One weight for several projections of the same input; theirs become views of it."""
+    fused = torch.cat([projection.weight.data for projection in projections])
+    for projection, part in zip(projections, fused.split([p.weight.shape[0] for p in projections]), strict=True):
+        projection.weight.data = part
+    return fused

@@ -1,0 +1,62 @@
+"""What a generation needs besides contexts: a model on its device, and the rows that the citation blocker knows."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from ..builtin import resolve
+from ..corpus import Corpus, load_documents, tokenizer_fingerprint
+from ..errors import UserError
+
+
+def load_for_generation(model, tokenizer, dtype: str, trust_remote_code: bool, gpus_per_model: int):
+    """(model in eval mode on this process's device, tokenizer, the model's name).
+
+    With `gpus_per_model` above 1 process r spreads the model over GPUs r x gpus_per_model and the following.
+
+    Raises:
+        UserError: when model or tokenizer cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if dtype not in ("auto", "float32", "bfloat16"):
+        raise UserError(f"dtype must be auto, float32 or bfloat16, not {dtype!r}")
+    name = str(model) if isinstance(model, str | Path) else model.config._name_or_path or type(model).__name__
+    options = {"trust_remote_code": trust_remote_code}
+    try:
+        if tokenizer is None or isinstance(tokenizer, str | Path):
+            tokenizer = AutoTokenizer.from_pretrained(resolve(str(tokenizer or name)), **options)
+        if isinstance(model, str | Path):
+            on_gpu, rank = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0))
+            kind = dtype if dtype != "auto" else ("auto" if on_gpu else "float32")
+            if on_gpu and gpus_per_model > 1:
+                group = range(rank * gpus_per_model, (rank + 1) * gpus_per_model)
+                options |= {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in group}}
+            elif on_gpu:
+                options["device_map"] = f"cuda:{rank}"
+            model = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=kind, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise UserError(f"{name!r} cannot be loaded: give --model a local folder or a Hub id ({reason})") from error
+    return model.eval(), tokenizer, name
+
+
+def load_training_rows(where: str, tokenizer) -> tuple[list, str]:
+    """Rows of token ids, and a fingerprint: of a run's folder, or of any dataset, each of whose documents is one row.
+
+    Raises:
+        UserError: when a run's rows were made with another tokenizer.
+    """
+    corpus_dir = Path(where) / "corpus"
+    if corpus_dir.is_dir():
+        corpus = Corpus.load(corpus_dir)
+        if corpus.tokenizer_fingerprint != tokenizer_fingerprint(tokenizer):
+            raise UserError(
+                f"the training rows of {where} were made with another tokenizer than the model's: their ids mean other "
+                "words; give --train_rows the run that the model comes from, or its text as a dataset"
+            )
+        return corpus.train.tolist(), corpus.fingerprint
+    documents = load_documents(where)
+    rows = tokenizer(list(documents["text"]), verbose=False)["input_ids"]
+    return rows, f"{documents._fingerprint}/{tokenizer_fingerprint(tokenizer)}"

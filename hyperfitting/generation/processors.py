@@ -1,0 +1,117 @@
+"""Logits processors of the decoding policies: each maps (ids so far, scores) to scores, and the arg-max comes last.
+
+They follow transformers' protocol and, where transformers has the same rule, its definition; only the noise is ours.
+`input_ids` is (batch, length) int64 with the context, `scores` (batch, vocabulary) fp32.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from transformers import LogitsProcessor
+
+NEVER = -float("inf")
+
+
+class RepetitionPenalty(LogitsProcessor):
+    """Divide positive and multiply negative scores of ids that stand in the sequence (Keskar et al. 2019)."""
+
+    def __init__(self, penalty: float):
+        self.penalty = penalty
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        seen = scores.gather(1, input_ids)
+        return scores.scatter(1, input_ids, torch.where(seen < 0, seen * self.penalty, seen / self.penalty))
+
+
+class Temperature(LogitsProcessor):
+    """Divide scores by the temperature."""
+
+    def __init__(self, temperature: float):
+        self.temperature = temperature
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        return scores / self.temperature
+
+
+class TopK(LogitsProcessor):
+    """Keep the k highest scores and their ties (Fan et al. 2018)."""
+
+    def __init__(self, k: int):
+        self.k = k
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        least = scores.topk(min(self.k, scores.shape[-1])).values[:, -1:]
+        return scores.masked_fill(scores < least, NEVER)
+
+
+class TopP(LogitsProcessor):
+    """Keep the smallest set of ids whose probability reaches p (Holtzman et al. 2020)."""
+
+    def __init__(self, p: float):
+        self.p = p
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        ordered, index = scores.sort(descending=True)
+        probabilities = ordered.softmax(-1)
+        outside = probabilities.cumsum(-1) - probabilities >= self.p  # the ids above already reach p
+        return scores.masked_fill(outside.scatter(1, index, outside), NEVER)
+
+
+class MinP(LogitsProcessor):
+    """Keep ids at least min_p times as likely as the likeliest (Nguyen et al. 2024)."""
+
+    def __init__(self, min_p: float):
+        self.min_p = min_p
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        log_probs = scores.log_softmax(-1)
+        least = log_probs.amax(-1, keepdim=True) + torch.tensor(self.min_p).log().item()
+        return scores.masked_fill(log_probs < least, NEVER)
+
+
+class Suppress(LogitsProcessor):
+    """Never choose these ids."""
+
+    def __init__(self, ids: Sequence[int]):
+        self.ids = list(ids)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.clone()
+        scores[:, self.ids] = NEVER
+        return scores
+
+
+class KeyedGumbel(LogitsProcessor):
+    """Add Gumbel noise, so that the arg-max is a sample of the softmax (Gumbel-max trick).
+
+    The noise of an id is a hash of (seed, record, step, id) and of nothing else: a sample does not depend on its neighbours
+    in the batch, on the number of processes, or on where a run was restarted.
+
+    Args:
+        record_ids: one name for each row of the batch.
+        context_len: tokens of context; the step is the number of generated tokens.
+    """
+
+    def __init__(self, seed: int, record_ids: Sequence[str], context_len: int, device="cpu"):
+        digests = [hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest() for name in record_ids]
+        keys = [[int.from_bytes(digest[i : i + 4], "little", signed=True) for i in (0, 4)] for digest in digests]
+        self.keys = torch.tensor(keys, dtype=torch.int32, device=device)
+        self.context_len = context_len
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step = input_ids.shape[1] - self.context_len
+        row = _mix(_mix(self.keys[:, :1] + step) ^ self.keys[:, 1:])
+        ids = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
+        bits = _mix(_mix(ids * -1640531527 ^ row) + row)  # an odd constant near 2**32 / golden ratio
+        uniform = ((bits >> 8 & 0xFFFFFF).float() + 0.5) * 2.0**-24
+        return scores - (-uniform.log()).log()
+
+
+def _mix(x: torch.Tensor) -> torch.Tensor:
+    """A bijection of int32 in which every bit of the input moves every bit of the output (Wellons' lowbias32)."""
+    x = x ^ (x >> 16 & 0xFFFF)
+    x = x * 0x7FEB352D
+    x = x ^ (x >> 15 & 0x1FFFF)
+    x = x * -2073254261  # 0x846CA68B
+    return x ^ (x >> 16 & 0xFFFF)

@@ -1,0 +1,334 @@
+"""The generation runner: many contexts, several policies, any number of processes, the same bytes.
+
+The unit of work, of output and of resume is a batch of fixed content: contexts sorted by length and id, cut into batches
+of one size, the last filled with dummies. A finished batch is one file, renamed into place; a restart lists the files.
+Process r takes every batch k with k % processes == r; processes never talk to each other.
+"""
+
+import json
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..console import make_console
+from ..corpus import tokenizer_fingerprint
+from ..errors import UserError
+from ..launching import is_main_process, world_size
+from ..modeling import end_ids
+from ..run_folder import lock_folder, write_atomically
+from .citation_blocker import CitationBlocker, word_starts
+from .contexts import Context, contexts_fingerprint
+from .decoding import cut_at_end, decode, make_decoder
+from .loading import load_for_generation, load_training_rows
+from .policies import Policy
+from .processors import Suppress
+from .records import folder_name, import_continuations, make_record, model_fingerprint, read_jsonl, to_jsonl
+
+CPU_BATCH = 64
+
+
+class GenerationRunner:
+    """Continue contexts under one or more policies.
+
+    Args:
+        model: Hub id, local folder, or a loaded causal LM.
+        policies: signatures, see `policies.Policy.parse`.
+        output_dir: folder of the records; one writer at a time.
+        tokenizer: Hub id, folder or loaded tokenizer. Default: the model's.
+        train_rows: folder of a run, or a dataset, whose rows the citation blocker knows.
+        max_length: tokens of context and continuation.
+        ban_eos: never choose the end of sequence, so that every text has the full length.
+        batch_size: contexts decoded together. Default: what fits, probed once and kept in the manifest.
+        dtype: float32, bfloat16 or auto: the checkpoint's own on a GPU, float32 on a CPU.
+
+    Raises:
+        UserError: for everything that the user can mend; nothing is overwritten.
+
+    Example:
+        >>> records = GenerationRunner("runs/x/final", ["greedy"], output_dir="generations/x").run(contexts)
+    """
+
+    def __init__(
+        self,
+        model,
+        policies: Sequence[str] | str,
+        *,
+        output_dir: str | Path,
+        tokenizer=None,
+        train_rows: str | None = None,
+        blocker_n: int = 5,
+        max_length: int = 256,
+        ban_eos: bool = False,
+        seed: int = 0,
+        batch_size: int | None = None,
+        dtype: str = "auto",
+        trust_remote_code: bool = False,
+        gpus_per_model: int = 1,
+    ):
+        policies = [policies] if isinstance(policies, str) else list(policies)
+        self.policies = [Policy.parse(policy) for policy in policies]
+        if len(set(self.policies)) < len(self.policies):
+            raise UserError("a policy is given twice")
+        self.folder, self.max_length, self.seed, self.batch_size = Path(output_dir), max_length, seed, batch_size
+        self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
+        if any(policy.blocked for policy in self.policies) and train_rows is None:
+            raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
+        self.model, self.tokenizer, self.model_name = load_for_generation(
+            model, tokenizer, dtype, trust_remote_code, gpus_per_model
+        )
+        window = getattr(self.model.config, "max_position_embeddings", None)
+        if window is not None and max_length > window:
+            raise UserError(
+                f"max_length {max_length} is beyond the model's window of {window} tokens: lower --max_length"
+            )
+        self.ends = end_ids(self.model, self.tokenizer)
+        self.decoder = make_decoder(self.model)
+        self.blocker, self.engine = None, type(self.decoder).__name__
+
+    def run(self, contexts: Sequence[Context]) -> list[dict]:
+        """Generate what is missing in `output_dir` and return all records, in the order of generations.jsonl.
+
+        With several processes the main one waits for the others' batches and writes generations.jsonl; the others return
+        the records of their own batches.
+        """
+        self._check_contexts(contexts)
+        self._prepare_blocker()
+        with lock_folder(self.folder, "output_dir") if is_main_process() else open(os.devnull):
+            self.batch_size = self._agree_on_manifest(contexts)
+            units = [
+                (policy, index, batch)
+                for policy in self.policies
+                for index, batch in enumerate(make_batches(contexts, self.batch_size))
+            ]
+            rank, world = int(os.environ.get("RANK", 0)), world_size()
+            mine = [unit for unit in units[rank::world] if not self._file(*unit[:2]).exists()]
+            self._generate(mine)
+            if not is_main_process():
+                return [record for unit in units[rank::world] for record in read_jsonl(self._file(*unit[:2]))]
+            while not all(self._file(policy, index).exists() for policy, index, _ in units):
+                time.sleep(0.2)  # a process that dies takes this one with it: the launcher sees to that
+            return self._collect(contexts, units)
+
+    def adopt(self, path: Path, contexts: Sequence[Context]) -> list[dict]:
+        """Write the records of another engine, which continued `contexts` under this runner's one policy.
+
+        Raises:
+            UserError: when the file does not hold exactly one sound continuation for each context.
+        """
+        self._check_contexts(contexts)
+        if len(self.policies) != 1 or self.policies[0].blocked:
+            raise UserError("records of another engine have one policy and no citation blocker: name it with --policy")
+        size = self.model.config.get_text_config().vocab_size
+        found = import_continuations(path, list(contexts), self.max_length, size)
+        self.engine, self.batch_size = f"imported from {path.name}", len(contexts)
+        with lock_folder(self.folder, "output_dir"):
+            self._agree_on_manifest(contexts)
+            signature = self.policies[0].signature
+            records = [
+                make_record(context, *found[context.id], signature, None, self.made_by, self.tokenizer)
+                for context in contexts
+            ]
+            write_atomically(self.folder / "generations.jsonl", to_jsonl(records))
+        return records
+
+    def finish(self, parquet: bool = False) -> None:
+        """Say where the records are, on the main process; also write generations.parquet when asked."""
+        if not is_main_process():
+            return
+        path = self.folder / "generations.jsonl"
+        if parquet:
+            import datasets
+
+            temporary = path.with_suffix(".parquet.tmp")
+            datasets.Dataset.from_list(read_jsonl(path)).to_parquet(temporary)
+            os.replace(temporary, path.with_suffix(".parquet"))
+        make_console().print(f"records in {path}")
+
+    def _check_contexts(self, contexts: Sequence[Context]) -> None:
+        if not contexts:
+            raise UserError("there are no contexts")
+        longest = max(len(context.ids) for context in contexts)
+        if longest >= self.max_length:
+            raise UserError(f"a context has {longest} tokens: max_length {self.max_length} must be above it")
+        largest, size = max(max(c.ids) for c in contexts), self.model.config.get_text_config().vocab_size
+        if largest >= size:
+            raise UserError(f"the contexts hold token id {largest}, the model knows {size} ids: set --tokenizer")
+        if len({context.id for context in contexts}) < len(contexts):
+            raise UserError("two contexts have the same id")
+
+    def _prepare_blocker(self) -> None:
+        if any(policy.blocked for policy in self.policies):
+            rows, self.rows_fingerprint = load_training_rows(self.train_rows, self.tokenizer)
+            starts = word_starts(self.tokenizer)
+            self.blocker = CitationBlocker(rows, starts, self.blocker_n, self.decoder.device)
+
+    def _agree_on_manifest(self, contexts: Sequence[Context]) -> int:
+        """Write the manifest, or hold this run against the one that is there; returns the batch size.
+
+        Raises:
+            UserError: when the folder holds something else.
+        """
+        path = self.folder / "manifest.json"
+        wanted = self._manifest(contexts)
+        deadline = time.monotonic() + 1800
+        while not path.exists() and not is_main_process():
+            if time.monotonic() > deadline:
+                raise UserError(f"{path} was not written by the main process")
+            time.sleep(0.1)
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            size = found.get("batch_size")
+            changed = [
+                f"{key} was {found.get(key)!r} and is now {value!r}"
+                for key, value in wanted.items()
+                if found.get(key) != value
+            ]
+            if self.batch_size not in (None, size):
+                changed.append(f"batch_size was {size} and is now {self.batch_size}")
+            if changed:
+                raise UserError(
+                    f"{self.folder} holds other generations ({'; '.join(changed)}): set another --output_dir"
+                )
+            return size
+        if any(entry.name != ".lock" for entry in self.folder.iterdir()):
+            raise UserError(f"{self.folder} holds files that are not generations: set --output_dir to a new folder")
+        size = self.batch_size or self._probe_batch_size(contexts)
+        write_atomically(path, json.dumps({**wanted, "batch_size": size}, indent=2) + "\n")
+        return size
+
+    def _manifest(self, contexts: Sequence[Context]) -> dict:
+        from .. import __version__
+
+        self.made_by = {"model_fingerprint": model_fingerprint(self.model), "seed": self.seed}
+        return {
+            "hyperfitting": __version__,
+            "model": self.model_name,
+            **self.made_by,
+            "tokenizer_fingerprint": tokenizer_fingerprint(self.tokenizer),
+            "policies": [policy.signature for policy in self.policies],
+            "citation_blocker": {"n": self.blocker_n, "rows_fingerprint": self.rows_fingerprint}
+            if self.blocker
+            else None,
+            "end_of_sequence": "banned" if self.ban_eos else sorted(self.ends),
+            "max_length": self.max_length,
+            "num_contexts": len(contexts),
+            "contexts_fingerprint": contexts_fingerprint(list(contexts)),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "engine": self.engine,
+        }
+
+    def _probe_batch_size(self, contexts: Sequence[Context]) -> int:
+        """The largest power of two, at most 512, whose cache and prefill fit the GPU; 64 on a CPU."""
+        if self.decoder.device.type == "cpu":
+            return min(CPU_BATCH, len(contexts))
+        size = min(512, 1 << (len(contexts) - 1).bit_length())
+        longest = max((context.ids for context in contexts), key=len)
+        while True:
+            try:
+                decode(self.decoder, torch.tensor([longest] * size), self.max_length, [Suppress([])], [])
+                return min(size, len(contexts))
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                if size == 1:
+                    raise UserError(
+                        "not one context fits the GPU: use --gpus_per_model or a smaller --max_length"
+                    ) from None
+                size //= 2
+
+    def _generate(self, units: list) -> None:
+        """Decode and write batches, saying how fast and how long it will take."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        console = make_console(quiet=not is_main_process())
+        started, tokens = time.perf_counter(), 0
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("generating", total=len(units))
+            for policy, index, batch in units:
+                begun = time.perf_counter()
+                records = self._decode(policy, batch)
+                path = self._file(policy, index)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, to_jsonl(records))
+                made = sum(len(record["continuation_ids"]) for record in records)
+                tokens += made
+                self._log(batch=f"{path.parent.name}/{path.stem}", tokens=made, seconds=time.perf_counter() - begun)
+                speed = tokens / (time.perf_counter() - started)
+                progress.update(task, advance=1, description=f"{policy.signature} {speed:,.0f} tokens/s")
+        if units:
+            peak = self._peak_memory()
+            self._log(tokens=tokens, seconds=time.perf_counter() - started, peak_memory_bytes=peak)
+            console.print(
+                f"{len(units)} batches, {tokens:,} tokens, {tokens / (time.perf_counter() - started):,.0f} tokens/s, "
+                f"peak memory {peak / 2**30:.2f} GiB in this process"
+            )
+
+    def _decode(self, policy: Policy, batch: list[Context], size: int | None = None) -> list[dict]:
+        """The records of one batch, filled with dummies to `size`; halves it and says so when memory runs out."""
+        size = size or self.batch_size
+        filled = batch + [Context("dummy", "", batch[-1].ids)] * (size - len(batch))
+        context_len = len(batch[0].ids)
+        names = [context.id for context in filled]
+        chain = policy.processors(self.seed, names, context_len, self.decoder.device, self.blocker)
+        if self.ban_eos:
+            chain.insert(0, Suppress(sorted(self.ends)))
+        try:
+            ids = decode(
+                self.decoder, torch.tensor([c.ids for c in filled]), self.max_length, chain, self.ends
+            ).tolist()
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+            torch.cuda.empty_cache()
+            half = (size + 1) // 2
+            self._log(split=f"a batch of {size} did not fit the GPU and was decoded in parts of {half}")
+            return [
+                r
+                for start in range(0, len(batch), half)
+                for r in self._decode(policy, batch[start : start + half], half)
+            ]
+        records = []
+        for context, sequence in zip(batch, ids, strict=False):
+            continuation, reason = cut_at_end(sequence[context_len:], self.ends)
+            whole = [*context.ids, *continuation]
+            blocked = self.blocker.log(context_len, whole) if policy.blocked else None
+            records.append(
+                make_record(context, continuation, reason, policy.signature, blocked, self.made_by, self.tokenizer)
+            )
+        return records
+
+    def _collect(self, contexts: Sequence[Context], units: list) -> list[dict]:
+        """Put all batches into generations.jsonl, policy by policy in context order."""
+        place = {context.id: i for i, context in enumerate(contexts)}
+        records = []
+        for policy in self.policies:
+            mine = [record for p, index, _ in units if p == policy for record in read_jsonl(self._file(p, index))]
+            records += sorted(mine, key=lambda record: place[record["id"]])
+        write_atomically(self.folder / "generations.jsonl", to_jsonl(records))
+        return records
+
+    def _file(self, policy: Policy, index: int) -> Path:
+        return self.folder / "batches" / folder_name(policy.signature) / f"{index:05d}.jsonl"
+
+    def _log(self, **facts) -> None:
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"rank": int(os.environ.get("RANK", 0)), **facts}) + "\n")
+
+    def _peak_memory(self) -> int:
+        if self.decoder.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.decoder.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def make_batches(contexts: Sequence[Context], size: int) -> list[list[Context]]:
+    """Contexts of one length each, sorted by (length, id), at most `size` in a batch: the same for any process."""
+    ordered = sorted(contexts, key=lambda context: (len(context.ids), context.id))
+    batches: list[list[Context]] = []
+    for context in ordered:
+        if not batches or len(batches[-1]) == size or len(batches[-1][0].ids) != len(context.ids):
+            batches.append([])
+        batches[-1].append(context)
+    return batches

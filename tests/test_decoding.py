@@ -1,0 +1,164 @@
+"""The decode loop, the policies and their processors, against transformers and against brute force."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from hyperfitting import UserError
+from hyperfitting.builtin import BUILTIN
+from hyperfitting.generation import POLICIES, Policy
+from hyperfitting.generation.decoding import AnyDecoder, LlamaDecoder, cut_at_end, decode, make_decoder
+from hyperfitting.generation.processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP
+
+
+def gpt2():
+    torch.manual_seed(0)
+    settings = dict(vocab_size=320, n_positions=128, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3)
+    return GPT2LMHeadModel(GPT2Config(**settings, bos_token_id=0, eos_token_id=0)).eval()
+
+
+def scaled_llama():
+    """Several key groups, a head width of its own, and Llama 3's scaled rotations."""
+    torch.manual_seed(0)
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+    }
+    config = LlamaConfig(
+        vocab_size=320, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+        head_dim=16, max_position_embeddings=128, initializer_range=0.3, bos_token_id=0, eos_token_id=0,
+        rope_parameters={**rope, "original_max_position_embeddings": 32},
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+MODELS = {
+    "builtin": (
+        lambda tiny: AutoModelForCausalLM.from_pretrained(BUILTIN["builtin/base_model"], dtype=torch.float32),
+        LlamaDecoder,
+    ),
+    "tiny": (lambda tiny: AutoModelForCausalLM.from_pretrained(tiny / "fp32"), LlamaDecoder),
+    "llama3": (lambda tiny: scaled_llama(), LlamaDecoder),
+    "gpt2": (lambda tiny: gpt2(), AnyDecoder),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_greedy_equals_generate_at_every_batch_size(name, tiny):
+    make, decoder_class = MODELS[name]
+    model = make(tiny).eval()
+    contexts = torch.randint(1, 320, (64, 16), generator=torch.Generator().manual_seed(0))
+    model.generation_config = GenerationConfig(do_sample=False, max_length=96, eos_token_id=0, pad_token_id=0)
+    expected = model.generate(contexts, attention_mask=torch.ones_like(contexts))
+    expected = [cut_at_end(row, [0]) for row in expected[:, 16:].tolist()]
+    decoder = make_decoder(model)
+    assert type(decoder) is decoder_class
+    for size in (1, 7, 32, 64):
+        rows = torch.cat([decode(decoder, part, 96, [], [0]) for part in contexts[: max(14, size)].split(size)])
+        ours = [cut_at_end(row, [0])[0] for row in rows[:, 16:].tolist()]
+        assert ours == [ids for ids, _ in expected[: len(ours)]]
+    again = model.generate(contexts[:2], attention_mask=torch.ones_like(contexts[:2]))  # the model itself still works
+    assert [cut_at_end(row, [0])[0] for row in again[:, 16:].tolist()] == [ids for ids, _ in expected[:2]]
+
+
+scores = st.lists(st.floats(-8, 8, width=32), min_size=12, max_size=12, unique=True).map(
+    lambda row: torch.tensor([row])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(scores, st.lists(st.integers(0, 11), min_size=1, max_size=6), st.floats(0.05, 0.99), st.integers(1, 12))
+def test_processors_equal_those_of_transformers(scores, seen, share, k):
+    ids = torch.tensor([seen])
+    pairs = [
+        (RepetitionPenalty(1 + share), RepetitionPenaltyLogitsProcessor(1 + share)),
+        (Temperature(share), TemperatureLogitsWarper(share)),
+        (TopK(k), TopKLogitsWarper(k)),
+        (MinP(share), MinPLogitsWarper(share)),
+        (TopP(share), TopPLogitsWarper(share)),
+    ]
+    for ours, theirs in pairs:
+        got, expected = ours(ids, scores.clone()), theirs(ids, scores.clone())
+        near_edge = isinstance(ours, TopP) and _mass_at_an_edge(scores, share)
+        assert near_edge or torch.allclose(got, expected, atol=1e-6), type(ours).__name__
+
+
+def _mass_at_an_edge(scores, p):
+    """Whether a cumulative probability is within rounding of p, where the two sums may fall on either side."""
+    return bool(((scores.softmax(-1).sort(descending=True).values.cumsum(-1) - p).abs() < 1e-5).any())
+
+
+def test_noise_samples_the_softmax():
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -3.0]])
+    n = 40_000
+    noise = KeyedGumbel(0, [f"r{i}" for i in range(n)], 3)
+    picks = noise(torch.zeros(n, 5, dtype=torch.int64), logits.expand(n, -1)).argmax(-1)
+    observed = picks.bincount(minlength=5).double() / n
+    expected = logits[0].double().softmax(-1)
+    assert ((observed - expected).abs() < 5 * (expected * (1 - expected) / n).sqrt()).all()  # 5 sigma
+    steps = torch.stack(
+        [noise(torch.zeros(n, 3 + s, dtype=torch.int64), logits.expand(n, -1)).argmax(-1) for s in range(2)]
+    )
+    joint = ((steps[0] == 0) & (steps[1] == 0)).double().mean()
+    assert abs(joint - expected[0] ** 2) < 5 * math.sqrt(expected[0] ** 2 / n)  # steps are independent
+
+
+def test_a_sample_does_not_depend_on_its_neighbours():
+    torch.manual_seed(0)
+    logits, ids = torch.randn(4, 50), torch.zeros(4, 9, dtype=torch.int64)
+    names = ["a-1", "a-2", "b-1", "b-2"]
+    together = KeyedGumbel(7, names, 4)(ids, logits)
+    alone = torch.cat([KeyedGumbel(7, [name], 4)(ids[:1], logits[i : i + 1]) for i, name in enumerate(names)])
+    assert torch.equal(together, alone)
+    assert not torch.equal(together, KeyedGumbel(8, names, 4)(ids, logits))
+    assert not torch.equal(together, KeyedGumbel(7, names, 5)(ids, logits))
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_signature_parses_back_to_its_policy(name):
+    for text in (name, f"{name}+citation_blocker"):
+        policy = Policy.parse(text)
+        assert Policy.parse(policy.signature) == policy and policy.blocked == text.endswith("blocker")
+
+
+def test_the_order_of_a_policys_processors():
+    chain = Policy.parse("paper_top_p(p=0.8)+citation_blocker").processors(0, ["a"], 4, "cpu", blocker="blocker")
+    assert [getattr(p, "__class__", p).__name__ for p in chain] == ["str", "Temperature", "TopK", "TopP", "KeyedGumbel"]
+    assert chain[3].p == 0.8 and chain[1].temperature == 0.7 and chain[2].k == 50
+    assert Policy.parse("greedy").processors(0, ["a"], 4, "cpu") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gredy", "unknown policy 'gredy', did you mean 'greedy'?"),
+        ("nucleus(q=1)", "no parameter 'q', did you mean 'p'?|no parameter 'q'"),
+        ("nucleus(p=2)", r"p must be in \(0, 1\]"),
+        ("nucleus(p=x)", "must be a number"),
+        ("paper_top_p(top_k=1.5)", "whole number"),
+        ("greedy+blocker", r"only \+citation_blocker"),
+        ("greedy(", "unknown policy"),
+    ],
+)
+def test_bad_policies(text, message):
+    with pytest.raises(UserError, match=message):
+        Policy.parse(text)
