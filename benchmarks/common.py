@@ -1,0 +1,107 @@
+"""What every benchmark shares: a random Llama of a given size, alternating rounds, a table, and a dated JSON."""
+
+import datetime
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+# hidden, mlp, layers, heads, key groups, vocabulary; 15M is the shape of llama2.c's, 1.1b TinyLlama's
+SHAPES = {
+    "15m": (288, 768, 6, 6, 6, 32000),
+    "0.1b": (768, 2048, 12, 12, 12, 32000),
+    "1.1b": (2048, 5632, 22, 32, 4, 32000),
+}
+
+
+def random_llama(size: str, dtype: torch.dtype = torch.float32, positions: int = 2048):
+    """A Llama of that size with random weights, on the GPU when there is one."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    hidden, mlp, layers, heads, groups, vocabulary = SHAPES[size]
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=mlp,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=groups,
+        max_position_embeddings=positions,
+        tie_word_embeddings=size == "15m",
+        initializer_range=0.1,  # wide, so that greedy texts differ and no two logits are near each other
+    )
+    return LlamaForCausalLM(config).to(device(), dtype).eval()
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def alternate(sides: dict[str, Callable], rounds: int) -> dict[str, dict]:
+    """Run the sides in turn, `rounds` times after a warm-up; wall and CPU seconds of each run, and the last result."""
+    measured = {name: {"wall": [], "cpu": [], "result": side()} for name, side in sides.items()}
+    for _ in range(rounds):
+        for name, side in sides.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            measured[name]["result"] = side()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            measured[name]["wall"].append(time.perf_counter() - wall)
+            measured[name]["cpu"].append(time.process_time() - cpu)
+    return measured
+
+
+def median_range(values: list[float], digits: int = 0) -> str:
+    return f"{statistics.median(values):,.{digits}f} [{min(values):,.{digits}f}, {max(values):,.{digits}f}]"
+
+
+def peak_memory() -> int:
+    """Bytes: the GPU's, or this process's resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def circumstances() -> dict:
+    """Hardware, versions and commit."""
+    here = Path(__file__).parent
+    git = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    name = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"{platform.machine()} CPU, {os.cpu_count()} cores"
+    )
+    return {
+        "date": datetime.date.today().isoformat(),
+        "hardware": name,
+        "threads": torch.get_num_threads(),
+        "commit": git.stdout.strip(),
+        "versions": {package: metadata.version(package) for package in ("torch", "transformers", "hyperfitting")},
+    }
+
+
+def report(name: str, title: str, columns: list[str], rows: list[list[str]], facts: dict) -> None:
+    """Print a table and write benchmarks/results/DATE-NAME.json."""
+    about = circumstances()
+    table = Table(title=title, caption=f"{about['hardware']}, {about['threads']} threads, commit {about['commit']}")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=120).print(table)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{about['date']}-{name}.json"
+    path.write_text(json.dumps({**about, "title": title, "columns": columns, "rows": rows, **facts}, indent=2) + "\n")
+    print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")

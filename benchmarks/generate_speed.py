@@ -1,0 +1,84 @@
+"""Greedy continuation, 32 -> 256 tokens: our decode loop against three ways of transformers, on the same contexts.
+
+    OMP_NUM_THREADS=1 python benchmarks/generate_speed.py --size 15m --rounds 3
+
+(a) the paper's validation loop: `model.generate`, batch 8, dynamic cache; (b) `model.generate` at our batch; (c)
+transformers' continuous batching. All sides have the same dtype; their tokens are compared, and the share of equal texts shown.
+"""
+
+import argparse
+import statistics
+
+import torch
+from common import alternate, device, median_range, peak_memory, random_llama, report
+from transformers import GenerationConfig
+
+from hyperfitting.generation.decoding import decode, make_decoder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="15m")
+    parser.add_argument("--contexts", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--max_length", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dtype", default="float32" if device().type == "cpu" else "bfloat16")
+    args = parser.parse_args()
+    model = random_llama(args.size, getattr(torch, args.dtype))
+    generator = torch.Generator().manual_seed(0)
+    contexts = torch.randint(3, model.config.vocab_size, (args.contexts, 32), generator=generator).to(device())
+    settings = dict(do_sample=False, max_length=args.max_length, eos_token_id=None, pad_token_id=0)
+    model.generation_config = GenerationConfig(**settings)
+
+    @torch.inference_mode()
+    def generate(batch: int, **options) -> torch.Tensor:
+        parts = contexts.split(batch)
+        return torch.cat(
+            [model.generate(part, attention_mask=torch.ones_like(part), **options) for part in parts]
+        ).cpu()
+
+    def continuous() -> torch.Tensor:
+        config = GenerationConfig(
+            **{**settings, "max_length": None, "max_new_tokens": args.max_length - 32, "eos_token_id": -1}
+        )
+        outputs = model.generate_batch(contexts.tolist(), generation_config=config, progress_bar=False)
+        ordered = sorted(outputs.values(), key=lambda output: int(str(output.request_id).rsplit("_", 1)[-1]))
+        texts = [[*output.prompt_ids, *output.generated_tokens] for output in ordered]
+        return torch.tensor([text[: args.max_length] for text in texts])
+
+    decoder = make_decoder(model)
+
+    def ours() -> torch.Tensor:
+        return torch.cat(
+            [decode(decoder, part, args.max_length, [], []) for part in contexts.split(args.batch_size)]
+        ).cpu()
+
+    sides = {
+        f"ours, batch {args.batch_size}": ours,
+        "(a) generate, batch 8, dynamic cache": lambda: generate(8),
+        f"(b) generate, batch {args.batch_size}": lambda: generate(args.batch_size),
+        f"(b) generate, batch {args.batch_size}, static cache": lambda: generate(
+            args.batch_size, cache_implementation="static"
+        ),
+        "(c) continuous batching": continuous,
+    }
+    measured = alternate(sides, args.rounds)
+    made = args.contexts * (args.max_length - 32)
+    first = measured[next(iter(sides))]
+    rows = []
+    for name, side in measured.items():
+        ratios = [theirs / our for theirs, our in zip(side["wall"], first["wall"], strict=True)]
+        same = (side["result"] == first["result"]).all(1).float().mean().item()
+        speeds = [[made / seconds for seconds in side[clock]] for clock in ("wall", "cpu")]
+        rows.append(
+            [name, *(median_range(speed) for speed in speeds), f"{statistics.median(ratios):.2f}", f"{same:.0%}"]
+        )
+    columns = ["side", "tokens/s", "tokens/CPU-s", "ours is faster by", "texts equal to ours"]
+    title = f"Greedy generation, {args.size} parameters, {args.dtype}, {args.contexts} contexts 32 -> {args.max_length}"
+    seconds = {name: {clock: side[clock] for clock in ("wall", "cpu")} for name, side in measured.items()}
+    report(f"generate-{args.size}", title, columns, rows, {"seconds": seconds, "peak_memory_bytes": peak_memory()})
+
+
+if __name__ == "__main__":
+    main()
