@@ -86,7 +86,7 @@ def main() -> None:
             for _ in range(20):  # in turn, because the machine's speed drifts
                 steps += time_steps(lambda: decoder.next_logits(ids[:, position:], position).float().argmax(-1), 2)
                 logits = decoder.next_logits(ids[:, position:], position).float()
-                lookups += time_steps(lambda: blocker(ids[:, :position], logits), 5)  # noqa: B023
+                lookups += time_steps(lambda: blocker.block_(ids[:, :position], logits), 5)  # noqa: B023
             share = statistics.median(lookups) / statistics.median(steps)
             memory = blocker.memory_bytes() / 2**20
             texts = f"{build:.2f}", f"{memory:.0f}", str(blocker.widest), median_range([s * 1e3 for s in steps], 1)

@@ -141,8 +141,12 @@ def test_a_signature_parses_back_to_its_policy(name):
 
 
 def test_the_order_of_a_policys_processors():
-    chain = Policy.parse("paper_top_p(p=0.8)+citation_blocker").processors(0, ["a"], 4, "cpu", blocker="blocker")
-    assert [getattr(p, "__class__", p).__name__ for p in chain] == ["str", "Temperature", "TopK", "TopP", "KeyedGumbel"]
+    class Blocker:
+        def block_(ids, scores):
+            return scores
+
+    chain = Policy.parse("paper_top_p(p=0.8)+citation_blocker").processors(0, ["a"], 4, "cpu", blocker=Blocker)
+    assert [type(p).__name__ for p in chain] == ["function", "Temperature", "TopK", "TopP", "KeyedGumbel"]
     assert chain[3].p == 0.8 and chain[1].temperature == 0.7 and chain[2].k == 50
     assert Policy.parse("greedy").processors(0, ["a"], 4, "cpu") == []
 

@@ -36,10 +36,7 @@ class CitationBlocker(LogitsProcessor):
         self.n = n
         grams, following = _followed_grams(rows, n)
         keep = np.asarray(starts_word)[following]
-        grams, following = grams[keep], following[keep]
-        self.multipliers, keys = _hash_uniquely(grams)
-        order = np.lexsort((following, keys))
-        grams, following, keys = grams[order], following[order], keys[order]
+        self.multipliers, keys, grams, following = _sort_by_hash(grams[keep], following[keep])
         first = np.ones(len(keys), dtype=bool)
         first[1:] = keys[1:] != keys[:-1]
         again = np.zeros(len(keys), dtype=bool)  # the same n-gram followed by the same token: one entry
@@ -51,7 +48,7 @@ class CitationBlocker(LogitsProcessor):
         self.multipliers = torch.from_numpy(self.multipliers).to(device)
         # One entry more than there are keys, so that a search past the end reads an empty range.
         self.keys = torch.from_numpy(np.append(keys[first], np.iinfo(np.int64).max)).to(device)
-        self.grams = torch.from_numpy(np.concatenate([grams[first], np.full((1, n), -1)])).to(device, torch.int32)
+        self.grams = torch.from_numpy(np.concatenate([grams[first], np.full((1, n), -1, dtype=np.int32)])).to(device)
         self.offsets = torch.from_numpy(np.append(offsets, offsets[-1])).to(device)
         self.following = torch.from_numpy(np.append(following, 0)).to(device, torch.int64)
         self.lanes = torch.arange(WINDOW, device=device)
@@ -70,15 +67,30 @@ class CitationBlocker(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores with blocked ids at -inf; (batch, length) int64 ids, (batch, vocabulary) scores."""
+        return self.block_(input_ids, scores.clone())
+
+    def block_(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The same in place, for a caller who owns the scores: copying them costs more than looking up."""
         if input_ids.shape[1] < self.n or not self.widest:
             return scores
         start, stop = self.ranges(input_ids)
-        on_cpu = scores.device.type == "cpu"  # where a look at a value costs nothing
-        if on_cpu and not (stop > start).any():
-            return scores
-        scores = scores.clone()
-        # As many windows as the widest n-gram of the table needs: a number that the host knows without asking the device.
-        for window in range(0, int((stop - start).max()) if on_cpu else self.widest, WINDOW):
+        if scores.device.type == "cpu":
+            return self._block_exactly_(start, stop, scores)
+        return self._block_windows_(start, stop, scores)
+
+    def _block_exactly_(self, start: torch.Tensor, stop: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """As many writes as there are blocked ids: their number is asked of the device, which is free on a CPU."""
+        count = stop - start
+        total = int(count.sum())
+        if total:
+            row = torch.arange(len(count)).repeat_interleave(count)
+            within = torch.arange(total) - (count.cumsum(0) - count)[row]
+            scores[row, self.following[start[row] + within]] = NEVER
+        return scores
+
+    def _block_windows_(self, start: torch.Tensor, stop: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Windows of a fixed width, as many as the widest n-gram of the table needs: nothing is asked of the device."""
+        for window in range(0, self.widest, WINDOW):
             index = start[:, None] + window + self.lanes
             inside = index < stop[:, None]
             ids = self.following[index.clamp(max=len(self.following) - 1)]
@@ -116,28 +128,30 @@ def word_starts(tokenizer) -> np.ndarray:
 
 
 def _followed_grams(rows, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every n-gram of every row that is followed by a token: (count, n) int64, and that token: (count,) int64."""
+    """Every n-gram of every row that is followed by a token: (count, n) int32, and that token: (count,) int32."""
     windows = [
-        np.lib.stride_tricks.sliding_window_view(np.asarray(row, dtype=np.int64), n + 1) for row in rows if len(row) > n
+        np.lib.stride_tricks.sliding_window_view(np.asarray(row, dtype=np.int32), n + 1) for row in rows if len(row) > n
     ]
-    joined = np.concatenate(windows) if windows else np.empty((0, n + 1), dtype=np.int64)
+    joined = np.concatenate(windows) if windows else np.empty((0, n + 1), dtype=np.int32)
     return joined[:, :n], joined[:, n]
 
 
-def _hash_uniquely(grams: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Multipliers under which different n-grams have different keys, and the keys."""
+def _sort_by_hash(grams: np.ndarray, following: np.ndarray):
+    """(multipliers, keys, grams, following), the last three sorted by key and following token, under multipliers for
+    which different n-grams have different keys."""
     for salt in range(100):
         multipliers = np.random.default_rng(salt).integers(1, 2**62, grams.shape[1]) * 2 + 1
         keys = _hash(torch.from_numpy(grams), torch.from_numpy(multipliers)).numpy()
-        order = np.argsort(keys, kind="stable")
-        same = keys[order][1:] == keys[order][:-1]
-        if np.array_equal(grams[order][1:][same], grams[order][:-1][same]):
-            return multipliers, keys
+        order = np.lexsort((following, keys))
+        keys, ordered = keys[order], grams[order]
+        same = np.flatnonzero(keys[1:] == keys[:-1])
+        if np.array_equal(ordered[same + 1], ordered[same]):
+            return multipliers, keys, ordered, following[order]
     raise AssertionError("a hundred salts collided")
 
 
 def _hash(grams: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
-    """(count, n) int64 -> (count,) int64 keys of 63 bits: a sum of products that wraps, then mixed."""
+    """(count, n) integers -> (count,) int64 keys of 63 bits: a sum of products that wraps, then mixed."""
     total = (grams * multipliers).sum(1)
     total = (total ^ (total >> 31)) * multipliers[0]
     return (total ^ (total >> 29)) & (2**63 - 1)

@@ -89,7 +89,7 @@ class Policy:
         values = dict(self.parameters)
         chain = [RepetitionPenalty(values["penalty"])] if "penalty" in values else []
         if self.blocked:
-            chain.append(blocker)
+            chain.append(blocker.block_)  # the decode loop owns its scores
         if values.get("temperature", 1.0) != 1.0:
             chain.append(Temperature(values["temperature"]))
         if "top_k" in values:
