@@ -85,20 +85,32 @@ def load_checkpoint(accelerator, checkpoint: Path) -> dict:
     facts = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
     if facts["layout"] != _layout(accelerator):
         raise UserError(
-            f"checkpoint {checkpoint} was saved with {facts['layout']}, this run is {_layout(accelerator)}: its shards only "
-            "load into the same layout; launch the same way, or start anew from the weights in final/"
+            f"checkpoint {checkpoint} was saved with {facts['layout']}, this run is {_layout(accelerator)}: a run goes "
+            "on in the layout it was saved in; launch the same way, or start anew from the weights in final/"
         )
     accelerator.load_state(str(checkpoint))
+    accelerator.step = 0  # its count of passes: the step that follows may be cut into another number of them
     return facts["progress"]
 
 
+def set_newer_aside(folder: Path, step: int) -> None:
+    """Rename checkpoints after `step`, damaged or given up: a run that goes on from `step` must not take them for its own."""
+    for path in _candidates(folder):
+        if path > checkpoint_path(folder, step):
+            target = path.with_name(f"aside_{path.name}")
+            shutil.rmtree(target, ignore_errors=True)
+            os.rename(path, target)
+
+
 def _layout(accelerator) -> str:
-    """What the shards of a checkpoint depend on; whole weights load anywhere."""
+    """What a run may not change when it goes on; whole weights load on any number of processes."""
     strategy, plugin = strategy_of(accelerator), accelerator.state.deepspeed_plugin
     if strategy in ("single", "ddp"):
-        return "unsharded weights"
-    name = f"DeepSpeed ZeRO-{plugin.zero_stage}" if plugin else "FSDP2"
-    return f"{name} on {accelerator.num_processes} process(es)"
+        name = "unsharded weights"
+    else:
+        kind = f"DeepSpeed ZeRO-{plugin.zero_stage}" if plugin else "FSDP2"
+        name = f"{kind} on {accelerator.num_processes} process(es)"
+    return f"{name}, mixed precision {accelerator.mixed_precision}"
 
 
 def _candidates(folder: Path) -> list[Path]:

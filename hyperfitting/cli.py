@@ -55,8 +55,10 @@ def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
         command(arguments)
         return 0
     except (UserError, TrainingError) as error:
-        if is_main_process() or isinstance(error, TrainingError):
+        if is_main_process():
             print(f"error: {error}", file=sys.stderr)
+        elif os.environ.get("LOCAL_RANK") == "0":  # once on every other machine: what is missing may be missing there
+            print(f"error on rank {os.environ['RANK']}: {error}", file=sys.stderr)
         if os.environ.get("HYPERFITTING_DEBUG"):
             traceback.print_exc()
         return 2 if isinstance(error, UserError) else 1

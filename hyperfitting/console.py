@@ -178,7 +178,7 @@ def _probe_texts(run, result) -> Table | None:
     files = [run.probe / f"step_{record['step']:07d}.jsonl" for record in (result.before, result.after)]
     if not all(file.exists() for file in files):
         return None
-    before, after = ([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] for file in files)
+    before, after = ([json.loads(line) for line in open(file, encoding="utf-8")] for file in files)
     table = Table(title="Greedy continuations of unseen contexts", show_lines=True, expand=True)
     for name in ("context", "before", "after"):
         table.add_column(name, ratio=1 if name == "context" else 2)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from . import launching, precision, validation
-from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, set_newer_aside
 from .console import RunConsole
 from .corpus import Corpus, build_corpus
 from .curves import draw_curves
@@ -28,7 +28,7 @@ from .modeling import (
     source_dtype,
 )
 from .progress import Progress
-from .recipe import CorpusRecipe, ModelRecipe, Recipe, TrainingRecipe
+from .recipe import SECTIONS, Recipe
 from .run_folder import RunFolder, describe_environment, lock_folder, write_atomically
 from .scoring import bootstrap_interval
 from .steps import LateReader, epoch_order, next_token_loss
@@ -36,6 +36,7 @@ from .steps import LateReader, epoch_order, next_token_loss
 # What may differ between a run and its continuation: it changes how long or how fast, not what a step computes.
 MAY_CHANGE = {
     *("gradient_checkpointing", "torch_compile", "per_device_train_batch_size"),
+    *("eval_steps", "per_device_eval_batch_size"),
     *("epochs", "stop_at_loss", "stop_when_saturated", "saturation_loss", "saturation_patience"),
 }
 
@@ -101,8 +102,7 @@ class Hyperfitter:
         self.recipe = Recipe.load(recipe if isinstance(recipe, str | Path) else None, **{**values, **overrides})
         self.run = RunFolder(self.recipe.output_dir)
         self.console = RunConsole(launching.is_main_process())
-        self.progress = Progress()
-        self._given_corpus, self._cpu, self._signalled = corpus, cpu, False
+        self._given_corpus, self._cpu = corpus, cpu
 
     def fit(self, resume: str | Path | None = None, overwrite: bool = False) -> HyperfitResult:
         """Train to the end of the recipe, or go on from a checkpoint.
@@ -115,13 +115,17 @@ class Hyperfitter:
             UserError: see `Hyperfitter`.
             TrainingError: a non-finite loss or weight, a skipped step, or a saved model that does not load as it was.
         """
-        with self._sole_writer(resume, overwrite), self._catch_signals(), self.console:
+        self.progress, self._signalled = Progress(), False
+        with self._sole_writer(resume, overwrite), self.console:
             self._set_up(resume)
             try:
-                self._train()
+                with self._catch_signals():
+                    self._train()
             except Interrupted:
                 with contextlib.suppress(Interrupted):
                     self._read_losses()
+                if self.progress.epoch_losses and self.progress.step % self.recipe.steps_per_epoch() == 0:
+                    self._close_epoch()
                 self._save_checkpoint()
                 self.console.interrupted(self.progress.step)
                 return self._result("interrupted")
@@ -186,7 +190,12 @@ class Hyperfitter:
             environment = describe_environment(self.accelerator, launching.launch_request())
             (self.run.path / "environment.json").write_text(json.dumps(environment, indent=2, default=str) + "\n")
         self.accelerator.wait_for_everyone()
-        return Corpus.load(self.run.corpus)
+        saved = Corpus.load(self.run.corpus)
+        if self._given_corpus and self._given_corpus.fingerprint != saved.fingerprint:
+            raise UserError(
+                f"run {self.run.path} was begun with other rows: give it the same corpus, or --overwrite it"
+            )
+        return saved
 
     def _check_vocabulary(self, config) -> None:
         largest, size = (
@@ -206,19 +215,25 @@ class Hyperfitter:
                 self.console.note("no whole checkpoint to resume from: starting at step 0")
                 if self.is_main:
                     self.run.rewind_metrics(-1)
+                    set_newer_aside(self.run.checkpoints, -1)
                 return
         else:
             path = Path(resume)
+            if path.resolve().parent != self.run.checkpoints.resolve():
+                raise UserError(
+                    f"checkpoint {path} is not one of run {self.run.path}: a run goes on from its own checkpoints"
+                )
         self.progress = Progress(**load_checkpoint(self.accelerator, path))
         if not self.progress.still_stopped(self.recipe):
             self.progress.stop_reason = None
         if self.is_main:
             self.run.rewind_metrics(self.progress.step)
+            set_newer_aside(self.run.checkpoints, self.progress.step)
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
     def _check_same_recipe(self) -> None:
         saved = Recipe.load(self.run.path / "recipe.yaml").to_dict()
-        fixed = [f.name for part in (ModelRecipe, CorpusRecipe, TrainingRecipe) for f in dataclasses.fields(part)]
+        fixed = [f.name for part in SECTIONS[:-1] for f in dataclasses.fields(part)]
         changed = [
             f"{name} was {saved[name]!r} and is now {getattr(self.recipe, name)!r}"
             for name in fixed

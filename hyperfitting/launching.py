@@ -73,7 +73,8 @@ def _interpret(args, cwd: Path) -> LaunchRequest:
         raise UserError(f"accelerate config {file} does not exist")
     config = load_config_from_file(str(path)) if path else None
     asked = str(getattr(config, "distributed_type", "NO")).rpartition(".")[2]
-    processes = args.num_processes or getattr(config, "num_processes", None) or 1
+    # With neither a file nor a number `accelerate launch` takes every GPU there is: what came out is what was asked for.
+    processes = args.num_processes or getattr(config, "num_processes", None) or world_size()
     if args.use_deepspeed or asked == "DEEPSPEED":
         strategy = "deepspeed"
     elif args.use_fsdp or asked == "FSDP":
@@ -113,8 +114,9 @@ def create_accelerator(recipe: Recipe, cpu: bool = False):
         UserError: no GPU for a distributed launch, or another strategy or number of processes than was asked for.
     """
     import torch
+    import torch.distributed.fsdp
     from accelerate import Accelerator
-    from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
+    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, ProjectConfiguration
 
     request = launch_request()
     num_processes = world_size()
@@ -130,17 +132,21 @@ def create_accelerator(recipe: Recipe, cpu: bool = False):
     trackers = [] if recipe.report_to == "none" else recipe.report_to.split(",")
     # Rank 0 alone reads a large dataset or a large checkpoint while the others wait at a barrier.
     group = InitProcessGroupKwargs(backend="gloo" if on_cpu else None, timeout=timedelta(hours=2))
+    ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # or the gradients are held twice
     distributed = num_processes > 1 or _uses("DEEPSPEED") or _uses("FSDP")
     accelerator = Accelerator(
         mixed_precision=precision,
         gradient_accumulation_steps=accumulation,
         log_with=trackers or None,
         project_config=ProjectConfiguration(project_dir=recipe.output_dir, logging_dir=f"{recipe.output_dir}/trackers"),
-        kwargs_handlers=[group] if distributed else [],
+        kwargs_handlers=[group, ddp] if distributed else [],
     )
     check_launch(accelerator, request, num_processes)
     if accelerator.state.deepspeed_plugin is not None:
         configure_deepspeed(accelerator.state.deepspeed_plugin.deepspeed_config, micro, accumulation, on_cpu)
+    if accelerator.is_fsdp2 and precision == "bf16":  # Accelerate would also sum gradients in bf16
+        policy = torch.distributed.fsdp.MixedPrecisionPolicy(torch.bfloat16, torch.float32, torch.bfloat16)
+        accelerator.state.fsdp_plugin.mixed_precision_policy = policy
     return accelerator
 
 

@@ -26,7 +26,7 @@ def configure_deepspeed(config: dict, micro: int, accumulation: int, on_cpu: boo
     config["train_micro_batch_size_per_gpu"] = micro
     config["gradient_accumulation_steps"] = accumulation
     config["steps_per_print"] = 10**9
-    if accumulation > 1:  # otherwise summed in bf16; a single backward pass has nothing to sum
+    if accumulation > 1:  # passes would be summed in bf16
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     if on_cpu:  # DeepSpeed's own CPU Adam would be compiled for two minutes at start
         config["zero_force_ds_cpu_optimizer"] = False

@@ -132,7 +132,7 @@ def lock_folder(folder: Path, flag: str):
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill, sees the old text or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")  # an orphan may write the same file
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 

@@ -47,7 +47,7 @@ def test_an_existing_run_is_left_alone(reference, tiny, capsys):
     assert main([*arguments, "--resume", "auto", "--learning_rate", "1"]) == 2
     assert "learning_rate was 0.001 and is now 1.0" in capsys.readouterr().err
     assert main([*arguments, "--resume", "nowhere"]) == 2
-    assert "checkpoint nowhere cannot be used" in capsys.readouterr().err
+    assert "checkpoint nowhere is not one of run" in capsys.readouterr().err
     assert [entry for entry in paths_below(reference) if entry[0].name != ".lock"] == [
         e for e in before if e[0].name != ".lock"
     ]

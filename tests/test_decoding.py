@@ -24,7 +24,7 @@ from hyperfitting import UserError
 from hyperfitting.builtin import BUILTIN
 from hyperfitting.generation import POLICIES, Policy
 from hyperfitting.generation.decoding import AnyDecoder, LlamaDecoder, cut_at_end, decode, make_decoder
-from hyperfitting.generation.processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP
+from hyperfitting.generation.processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP, gumbel
 
 
 def gpt2():
@@ -120,6 +120,13 @@ def test_noise_samples_the_softmax():
     )
     joint = ((steps[0] == 0) & (steps[1] == 0)).double().mean()
     assert abs(joint - expected[0] ** 2) < 5 * math.sqrt(expected[0] ** 2 / n)  # steps are independent
+
+
+def test_noise_is_finite_for_all_bits():
+    bits = torch.tensor([-1, 0, 1, 2**31 - 1, -(2**31)], dtype=torch.int32)
+    assert torch.isfinite(gumbel(bits)).all()
+    everything = torch.arange(2**23, dtype=torch.int32) << 9
+    assert torch.isfinite(gumbel(everything)).all()
 
 
 def test_a_sample_does_not_depend_on_its_neighbours():

@@ -163,6 +163,14 @@ def test_banned_ends_keep_every_text_at_full_length(tiny, tmp_path):
     assert json.loads((tmp_path / "c" / "manifest.json").read_text())["end_of_sequence"] == "banned"
 
 
+def test_text_with_unusual_line_ends_is_one_record(tmp_path):
+    from hyperfitting.generation.records import read_jsonl, to_jsonl
+
+    rows = [{"text": "a\u2028b\u0085c\x0cd"}, {"text": "e"}]
+    (tmp_path / "r.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    assert read_jsonl(tmp_path / "r.jsonl") == rows
+
+
 def test_batches_are_fixed_and_of_one_length():
     contexts = [Context(f"c{i}", "c", (1,) * (3 + i % 2)) for i in range(7)]
     sizes = [[len(context.ids) for context in batch] for batch in make_batches(contexts, 3)]

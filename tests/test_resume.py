@@ -11,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from conftest import LAUNCH, REPOSITORY, flags, read_losses, run
+from conftest import LAUNCH, REPOSITORY, TINY_RECIPE, flags, read_losses, run
 
 from hyperfitting import Hyperfitter, checkpoint
 
@@ -152,3 +152,56 @@ def test_shards_of_another_layout_are_refused(damaged):
     facts.write_text(text)
     with pytest.raises(UserError, match="saved with DeepSpeed ZeRO-3 on 4 process"):
         resume(damaged)
+
+
+class StoppedAt(Hyperfitter):
+    """A Hyperfitter that gets SIGTERM after a given step."""
+
+    stop_at = None
+
+    def _step(self, rows):
+        self._signalled |= self.progress.step + 1 == self.stop_at
+        super()._step(rows)
+
+
+@pytest.mark.parametrize("stop_at", [4, 5, 24])
+def test_interrupted_anywhere_and_resumed(stop_at, tiny, tmp_path, reference):
+    values = {**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "run"}
+    fitter = StoppedAt(tiny / "fp32", **values)
+    fitter.stop_at = stop_at
+    first = fitter.fit()
+    assert first.status == "interrupted" and first.final_dir is None
+    fitter.stop_at = None
+    result = fitter.fit(resume="auto")  # the same object goes on
+    assert (result.status, result.steps) == ("finished", 24)
+    assert read_losses(tmp_path / "run") == read_losses(reference)
+    assert (
+        result.after["epoch_train_loss"]
+        == json.loads((reference / "result.json").read_text())["after"]["epoch_train_loss"]
+    )
+
+
+def test_a_resumed_run_may_cut_its_batches_otherwise(damaged, reference):
+    shutil.rmtree(damaged / "checkpoints" / "step_0000024")
+    Hyperfitter(recipe=damaged / "recipe.yaml", output_dir=str(damaged), per_device_train_batch_size=2).fit(
+        resume="auto"
+    )
+    assert read_losses(damaged) == pytest.approx(read_losses(reference), abs=1e-5)
+
+
+def test_going_back_to_an_older_checkpoint_sets_newer_ones_aside(damaged, reference):
+    path = damaged / "checkpoints" / "step_0000010"
+    Hyperfitter(recipe=damaged / "recipe.yaml", output_dir=str(damaged), keep_checkpoints=1).fit(resume=path)
+    names = {path.name for path in (damaged / "checkpoints").iterdir()}
+    assert names == {"aside_step_0000020", "aside_step_0000024", "step_0000024"}
+    assert read_losses(damaged) == read_losses(reference)
+
+
+def test_what_a_run_may_not_go_on_with(damaged, reference):
+    from hyperfitting import UserError
+
+    recipe = dict(recipe=damaged / "recipe.yaml", output_dir=str(damaged))
+    with pytest.raises(UserError, match="not one of run"):
+        Hyperfitter(**recipe).fit(resume=reference / "checkpoints" / "step_0000024")
+    with pytest.raises(UserError, match="probe_contexts was 3 and is now 2"):
+        Hyperfitter(**recipe, probe_contexts=2).fit(resume="auto")

@@ -96,6 +96,7 @@ def _run(arguments: list[str] | None) -> None:
         dtype=args.dtype,
         trust_remote_code=args.trust_remote_code,
         gpus_per_model=args.gpus_per_model,
+        dataset_options={"column": args.text_column, "config": args.dataset_config, "split": args.dataset_split},
     )
     contexts = load_contexts(
         args.contexts,

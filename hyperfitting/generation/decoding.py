@@ -66,6 +66,7 @@ class LlamaDecoder:
         """Allocate the cache of a batch, or reuse the last one if it has the same shape."""
         shape = batch, self.groups, max_length, self.head_dim
         if getattr(self, "cache_shape", None) != shape:
+            self.cache = self.cache_shape = None  # or the old one would still be there when the new one is made
             like = dict(dtype=self.dtype, device=self.device)
             self.cache = [(torch.empty(shape, **like), torch.empty(shape, **like)) for _ in self.layers]
             self.cache_shape = shape

@@ -42,7 +42,9 @@ def load_for_generation(model, tokenizer, dtype: str, trust_remote_code: bool, g
     return model.eval(), tokenizer, name
 
 
-def load_training_rows(where: str, tokenizer) -> tuple[list, str]:
+def load_training_rows(
+    where: str, tokenizer, column: str = "text", config: str | None = None, split: str = "train"
+) -> tuple[list, str]:
     """Rows of token ids, and a fingerprint: of a run's folder, or of any dataset, each of whose documents is one row.
 
     Raises:
@@ -57,6 +59,6 @@ def load_training_rows(where: str, tokenizer) -> tuple[list, str]:
                 "words; give --train_rows the run that the model comes from, or its text as a dataset"
             )
         return corpus.train.tolist(), corpus.fingerprint
-    documents = load_documents(where)
+    documents = load_documents(where, column, config, split)
     rows = tokenizer(list(documents["text"]), verbose=False)["input_ids"]
     return rows, f"{documents._fingerprint}/{tokenizer_fingerprint(tokenizer)}"

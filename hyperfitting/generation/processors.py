@@ -104,8 +104,14 @@ class KeyedGumbel(LogitsProcessor):
         row = _mix(_mix(self.keys[:, :1] + step) ^ self.keys[:, 1:])
         ids = torch.arange(scores.shape[1], dtype=torch.int32, device=scores.device)
         bits = _mix(_mix(ids * -1640531527 ^ row) + row)  # an odd constant near 2**32 / golden ratio
-        uniform = ((bits >> 8 & 0xFFFFFF).float() + 0.5) * 2.0**-24
-        return scores - (-uniform.log()).log()
+        return scores + gumbel(bits)
+
+
+def gumbel(bits: torch.Tensor) -> torch.Tensor:
+    """int32 random bits -> standard Gumbel noise, always finite: 23 bits and a half are exact in fp32, so the uniform
+    number in between is never 0 or 1, and noise never lifts an id that is at -inf."""
+    uniform = ((bits >> 9 & 0x7FFFFF).float() + 0.5) * 2.0**-23
+    return -(-uniform.log()).log()
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:

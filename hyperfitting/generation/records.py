@@ -52,7 +52,9 @@ def read_jsonl(path: Path) -> list[dict]:
     if not path.is_file():
         raise UserError(f"{path} does not exist")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):  # text may hold other line ends
+        if not line:
+            continue
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:

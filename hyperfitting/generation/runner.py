@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..console import make_console
 from ..corpus import tokenizer_fingerprint
-from ..errors import UserError
+from ..errors import TrainingError, UserError
 from ..launching import is_main_process, world_size
 from ..modeling import end_ids
 from ..run_folder import lock_folder, write_atomically
@@ -26,7 +26,7 @@ from .contexts import Context, contexts_fingerprint
 from .decoding import cut_at_end, decode, make_decoder
 from .loading import load_for_generation, load_training_rows
 from .policies import Policy
-from .processors import Suppress
+from .processors import Suppress, TopP
 from .records import folder_name, import_continuations, make_record, model_fingerprint, read_jsonl, to_jsonl
 
 CPU_BATCH = 64
@@ -44,6 +44,7 @@ class GenerationRunner:
         max_length: tokens of context and continuation.
         ban_eos: never choose the end of sequence, so that every text has the full length.
         batch_size: contexts decoded together. Default: what fits, probed once and kept in the manifest.
+        dataset_options: column, config and split of `train_rows`, when it is a dataset.
         dtype: float32, bfloat16 or auto: the checkpoint's own on a GPU, float32 on a CPU.
 
     Raises:
@@ -69,6 +70,7 @@ class GenerationRunner:
         dtype: str = "auto",
         trust_remote_code: bool = False,
         gpus_per_model: int = 1,
+        dataset_options: dict | None = None,
     ):
         policies = [policies] if isinstance(policies, str) else list(policies)
         self.policies = [Policy.parse(policy) for policy in policies]
@@ -76,6 +78,7 @@ class GenerationRunner:
             raise UserError("a policy is given twice")
         self.folder, self.max_length, self.seed, self.batch_size = Path(output_dir), max_length, seed, batch_size
         self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
+        self.dataset_options = dataset_options or {}
         if any(policy.blocked for policy in self.policies) and train_rows is None:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
         self.model, self.tokenizer, self.model_name = load_for_generation(
@@ -163,7 +166,7 @@ class GenerationRunner:
 
     def _prepare_blocker(self) -> None:
         if any(policy.blocked for policy in self.policies):
-            rows, self.rows_fingerprint = load_training_rows(self.train_rows, self.tokenizer)
+            rows, self.rows_fingerprint = load_training_rows(self.train_rows, self.tokenizer, **self.dataset_options)
             starts = word_starts(self.tokenizer)
             self.blocker = CitationBlocker(rows, starts, self.blocker_n, self.decoder.device)
 
@@ -228,17 +231,21 @@ class GenerationRunner:
             return min(CPU_BATCH, len(contexts))
         size = min(512, 1 << (len(contexts) - 1).bit_length())
         longest = max((context.ids for context in contexts), key=len)
-        while True:
-            try:
-                decode(self.decoder, torch.tensor([longest] * size), self.max_length, [Suppress([])], [])
-                return min(size, len(contexts))
-            except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                if size == 1:
-                    raise UserError(
-                        "not one context fits the GPU: use --gpus_per_model or a smaller --max_length"
-                    ) from None
-                size //= 2
+        heaviest = [TopP(0.9)]  # it sorts the vocabulary
+        while self._fitting(torch.tensor([longest] * size), heaviest) is None:
+            if size == 1:
+                raise UserError("not one context fits the GPU: use --gpus_per_model or a smaller --max_length")
+            size //= 2
+        return min(size, len(contexts))
+
+    def _fitting(self, contexts: torch.Tensor, chain: list) -> list[list[int]] | None:
+        """The ids of a decoded batch, or None when it does not fit; what the failed try held is free again."""
+        try:
+            return decode(self.decoder, contexts, self.max_length, chain, self.ends).tolist()
+        except torch.OutOfMemoryError:
+            pass  # its traceback keeps the tensors of the failed frames alive until this handler is left
+        torch.cuda.empty_cache()
+        return None
 
     def _generate(self, units: list) -> None:
         """Decode and write batches, saying how fast and how long it will take."""
@@ -275,14 +282,10 @@ class GenerationRunner:
         chain = policy.processors(self.seed, names, context_len, self.decoder.device, self.blocker)
         if self.ban_eos:
             chain.insert(0, Suppress(sorted(self.ends)))
-        try:
-            ids = decode(
-                self.decoder, torch.tensor([c.ids for c in filled]), self.max_length, chain, self.ends
-            ).tolist()
-        except torch.OutOfMemoryError:
+        ids = self._fitting(torch.tensor([c.ids for c in filled]), chain)
+        if ids is None:
             if size == 1:
-                raise
-            torch.cuda.empty_cache()
+                raise TrainingError("one context does not fit the GPU: use --gpus_per_model, or free the GPU's memory")
             half = (size + 1) // 2
             self._log(split=f"a batch of {size} did not fit the GPU and was decoded in parts of {half}")
             return [
