@@ -23,8 +23,8 @@ def bleu(text, references, max_n, brevity_penalty=True):
     """Papineni et al. 2002 with smoothing method 1 of Chen & Cherry 2014, as nltk's sentence_bleu has it."""
     logs = 0.0
     for n in range(1, max_n + 1):
-        mine = grams(text, n)
-        clipped = sum(min(count, max(grams(r, n)[g] for r in references)) for g, count in mine.items())
+        mine, theirs = grams(text, n), [grams(reference, n) for reference in references]
+        clipped = sum(min(count, max(reference[g] for reference in theirs)) for g, count in mine.items())
         if n == 1 and clipped == 0:
             return 0.0
         logs += math.log((clipped or 0.1) / max(1, sum(mine.values()))) / max_n
@@ -69,12 +69,12 @@ def quadratic(text, rows):
     return best
 
 
-row = st.lists(st.integers(0, 3), max_size=14)
+row = st.lists(st.integers(0, 3), max_size=10)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=260, deadline=None)  # four texts each
 @given(
-    st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=14), min_size=4, max_size=4),
+    st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=10), min_size=4, max_size=4),
     st.lists(row, min_size=1, max_size=5),
 )
 def test_longest_overlaps(texts, rows):

@@ -1,0 +1,72 @@
+"""Self-BLEU and overlap: against nltk and fast-bleu where they are installed, and cost against the number of texts.
+
+    OMP_NUM_THREADS=1 python benchmarks/score_speed.py
+    OMP_NUM_THREADS=1 PYTHONPATH=DIR python benchmarks/score_speed.py   # after `pip install --target DIR nltk fast-bleu`
+
+The peers are no dependencies of this library; a row is left out when its package is not there.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from blocker_speed import zipf_rows
+from common import alternate, median_range, report
+
+from hyperfitting.scoring import longest_overlaps, self_bleu
+
+
+def nltk_self_bleu(texts: list[list[int]]) -> np.ndarray:
+    from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
+
+    smooth = SmoothingFunction().method1
+    weights = [0.25] * 4
+    return np.array([sentence_bleu(texts[:i] + texts[i + 1 :], t, weights, smooth) for i, t in enumerate(texts)])
+
+
+def fast_self_bleu(texts: list[list[int]]) -> np.ndarray:
+    from fast_bleu import SelfBLEU
+
+    words = [[str(token) for token in text] for text in texts]
+    return np.array(SelfBLEU(words, {"four": (0.25,) * 4}).get_score()["four"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000, 3000, 10_000])
+    args = parser.parse_args()
+    texts = zipf_rows(max(args.sizes), 224).tolist()
+    sides = {"ours": lambda: self_bleu(texts[:300])}
+    for name, side in (("nltk", nltk_self_bleu), ("fast_bleu", fast_self_bleu)):
+        try:
+            __import__(name)
+        except ImportError:
+            print(f"{name} is not installed: left out")
+        else:
+            sides[name] = lambda side=side: side(texts[:300])
+    measured = alternate(sides, args.rounds)
+    ours = measured["ours"]
+    rows = []
+    for name, side in measured.items():
+        ratio = np.median(np.array(side["wall"]) / ours["wall"])
+        difference = np.abs(side["result"] - ours["result"]).max()
+        rows.append([name, median_range(side["wall"], 3), f"{ratio:,.0f}", f"{difference:.1e}"])
+    title = "Self-BLEU-4 of 300 texts x 224 tokens"
+    columns = ["side", "seconds", "ours is faster by", "largest difference"]
+    report("self-bleu", title, columns, rows, {"seconds": {name: side["wall"] for name, side in measured.items()}})
+
+    training, rows = zipf_rows(2000).tolist(), []
+    for size in args.sizes:
+        seconds = []
+        for score in (lambda: self_bleu(texts[:size]), lambda: longest_overlaps(texts[:size], training)):  # noqa: B023
+            begun = time.perf_counter()
+            score()
+            seconds.append(time.perf_counter() - begun)
+        rows.append([f"{size:,}", *(f"{s:.2f}" for s in seconds)])
+    columns = ["texts of 224 tokens", "Self-BLEU-4, s", "overlap with 2000 x 256, s"]
+    report("score-growth", "Cost against the number of texts, one run each", columns, rows, {})
+
+
+if __name__ == "__main__":
+    main()
