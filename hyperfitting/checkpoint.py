@@ -13,6 +13,7 @@ MARK = "COMPLETED"
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies; names sort as their steps do."""
     return folder / f"step_{step:07d}"
 
 

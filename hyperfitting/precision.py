@@ -71,7 +71,7 @@ def check_fp32_source(model: nn.Module) -> None:
 
 def optimizer_tensors(accelerator, optimizer) -> list[torch.Tensor]:
     """The tensors that the optimizer updates on this rank: fp32 masters under DeepSpeed, parameters elsewhere."""
-    if strategy_is_deepspeed(accelerator):
+    if _is_deepspeed(accelerator):
         inner = optimizer.optimizer
         for name in ("fp32_partitioned_groups_flat", "single_partition_of_fp32_groups", "fp32_groups_flat_partition"):
             masters = getattr(inner, name, None)
@@ -83,7 +83,7 @@ def optimizer_tensors(accelerator, optimizer) -> list[torch.Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
-def strategy_is_deepspeed(accelerator) -> bool:
+def _is_deepspeed(accelerator) -> bool:
     return accelerator.distributed_type.value == "DEEPSPEED"
 
 
@@ -102,7 +102,7 @@ def check_prepared(accelerator, model: nn.Module, optimizer, recipe) -> None:
                 f"the optimizer runs at lr {group['lr']} and weight decay {group['weight_decay']}, not at the recipe's "
                 f"{recipe.learning_rate} and {recipe.weight_decay}: remove `optimizer` and `scheduler` from the DeepSpeed config"
             )
-    if strategy_is_deepspeed(accelerator):
+    if _is_deepspeed(accelerator):
         clip = (model.gradient_clipping(), getattr(optimizer.optimizer, "clip_grad", 0.0))
         if any(clip):
             raise UserError(f"DeepSpeed would clip gradients at {max(clip)}; hyperfitting does not clip")
@@ -120,7 +120,7 @@ def check_moments(accelerator, optimizer) -> None:
 
 def skipped_steps(accelerator, model: nn.Module) -> int:
     """Optimizer steps that DeepSpeed left out since the start."""
-    return getattr(model, "skipped_steps", 0) if strategy_is_deepspeed(accelerator) else 0
+    return getattr(model, "skipped_steps", 0) if _is_deepspeed(accelerator) else 0
 
 
 @torch.no_grad()
