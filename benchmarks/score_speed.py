@@ -14,6 +14,7 @@ from blocker_speed import zipf_rows
 from common import alternate, median_range, report
 
 from hyperfitting.scoring import longest_overlaps, self_bleu
+from hyperfitting.scoring.scores import score
 
 
 def nltk_self_bleu(texts: list[list[int]]) -> np.ndarray:
@@ -29,6 +30,41 @@ def fast_self_bleu(texts: list[list[int]]) -> np.ndarray:
 
     words = [[str(token) for token in text] for text in texts]
     return np.array(SelfBLEU(words, {"four": (0.25,) * 4}).get_score()["four"])
+
+
+def measure_growth(texts: list[list[int]], sizes: list[int]) -> dict[str, list[float]]:
+    """Seconds for the first 100, 300, … texts: of the two costly scores, and of all metrics with their intervals."""
+    training = zipf_rows(2000).tolist()
+    records = [{"token_ids": text} for text in texts]
+    costs = {
+        "Self-BLEU-4": lambda size: self_bleu(texts[:size]),
+        "overlap with 2000 x 256": lambda size: longest_overlaps(texts[:size], training),
+        "all metrics of tokens, with intervals": lambda size: score(records[:size], train_rows=training),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in costs}
+    for size in sizes:
+        for name, cost in costs.items():
+            begun = time.perf_counter()
+            cost(size)
+            seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def draw_growth(path, sizes: list[int], growth: dict[str, list[float]]) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(5.5, 3.6), layout="constrained")
+    for name, seconds in growth.items():
+        axis.loglog(sizes, seconds, marker=".", label=name)
+    axis.loglog(
+        sizes, [growth["Self-BLEU-4"][0] * size / sizes[0] for size in sizes], ":", color="grey", label="linear"
+    )
+    axis.set(xlabel="texts of 224 tokens", ylabel="seconds")
+    axis.legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
@@ -56,16 +92,11 @@ def main() -> None:
     columns = ["side", "seconds", "ours is faster by", "largest difference"]
     report("self-bleu", title, columns, rows, {"seconds": {name: side["wall"] for name, side in measured.items()}})
 
-    training, rows = zipf_rows(2000).tolist(), []
-    for size in args.sizes:
-        seconds = []
-        for score in (lambda: self_bleu(texts[:size]), lambda: longest_overlaps(texts[:size], training)):  # noqa: B023
-            begun = time.perf_counter()
-            score()
-            seconds.append(time.perf_counter() - begun)
-        rows.append([f"{size:,}", *(f"{s:.2f}" for s in seconds)])
-    columns = ["texts of 224 tokens", "Self-BLEU-4, s", "overlap with 2000 x 256, s"]
-    report("score-growth", "Cost against the number of texts, one run each", columns, rows, {})
+    growth = measure_growth(texts, args.sizes)
+    rows = [[f"{size:,}", *(f"{growth[name][i]:.2f}" for name in growth)] for i, size in enumerate(args.sizes)]
+    columns = ["texts of 224 tokens", *(f"{name}, s" for name in growth)]
+    path = report("score-growth", "Cost against the number of texts, one run each", columns, rows, {"seconds": growth})
+    draw_growth(path.with_suffix(".svg"), args.sizes, growth)
 
 
 if __name__ == "__main__":

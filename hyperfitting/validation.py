@@ -11,19 +11,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from .modeling import unsharded_copy
 from .scoring import bootstrap_interval, ends_in_loop, rep_n, ttr
-
-MEASURES = ("loss", "entropy", "mass_top1", "mass_top3", "mass_top5", "top1_accuracy")
+from .scoring.teacher_forced import MEASURES, position_measures
 
 
 def measure_rows(accelerator, model: nn.Module, rows: torch.Tensor, batch_size: int, poll: Callable = lambda: None):
-    """Teacher-forced measures of each row: float64 numpy array (n, 6), columns MEASURES, means over its predictions.
-
-    Softmax over the full vocabulary in fp32. loss and entropy in nats; mass_topk: probability of the k likeliest tokens;
-    top1_accuracy: share of positions whose likeliest token is the true one.
+    """Teacher-forced measures of each row: float64 numpy array (n, 6), columns MEASURES, means over its predictions, as
+    `scoring.teacher_forced` defines them.
 
     Args:
         rows: (n, seq_len) int64 token ids, the same on every rank.
@@ -50,26 +46,9 @@ def measure_share(model: nn.Module, rows: torch.Tensor, batch_size: int, poll: C
     for batch in rows.split(batch_size):
         poll()
         logits = model(input_ids=batch, use_cache=False).logits
-        measured += [row_measures(*pair) for pair in zip(logits[:, :-1], batch[:, 1:], strict=True)]
+        measured += [position_measures(*pair).mean(0) for pair in zip(logits[:, :-1], batch[:, 1:], strict=True)]
     model.train(training)
     return torch.stack(measured)
-
-
-def row_measures(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """(positions, vocabulary) logits and (positions,) next tokens -> (6,) fp32 means, as MEASURES."""
-    log_probs = functional.log_softmax(logits.float(), dim=-1)
-    top = log_probs.topk(min(5, log_probs.shape[-1]), dim=-1)
-    mass = top.values.exp().cumsum(-1)
-    return torch.stack(
-        [
-            -log_probs.gather(-1, targets[:, None]).mean(),
-            torch.special.entr(log_probs.exp()).sum(-1).mean(),
-            mass[:, 0].mean(),
-            mass[:, 2].mean(),
-            mass[:, -1].mean(),
-            (top.indices[:, 0] == targets).float().mean(),
-        ]
-    )
 
 
 @contextlib.contextmanager

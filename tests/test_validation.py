@@ -1,32 +1,7 @@
-import math
-
-import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from hyperfitting.validation import MEASURES, greedy_continuations, measure_share, row_measures, summarize_texts
-
-
-def test_measures_equal_their_definitions():
-    torch.manual_seed(0)
-    logits, targets = torch.randn(7, 11) * 3, torch.randint(0, 11, (7,))
-    probabilities = torch.softmax(logits.double(), -1)
-    ordered = probabilities.sort(-1, descending=True).values
-    expected = {
-        "loss": -probabilities[range(7), targets].log().mean(),
-        "entropy": -(probabilities * probabilities.log()).sum(-1).mean(),
-        "mass_top1": ordered[:, 0].mean(),
-        "mass_top3": ordered[:, :3].sum(-1).mean(),
-        "mass_top5": ordered[:, :5].sum(-1).mean(),
-        "top1_accuracy": (logits.argmax(-1) == targets).double().mean(),
-    }
-    measured = dict(zip(MEASURES, row_measures(logits, targets).tolist(), strict=True))
-    assert measured == pytest.approx({name: value.item() for name, value in expected.items()}, abs=1e-5)
-
-
-def test_a_uniform_model_has_the_entropy_of_its_vocabulary():
-    measured = row_measures(torch.zeros(4, 16), torch.arange(4))
-    assert measured[:2].tolist() == pytest.approx([math.log(16)] * 2)
+from hyperfitting.validation import greedy_continuations, measure_share, summarize_texts
 
 
 def test_batches_do_not_change_the_measures(tiny):

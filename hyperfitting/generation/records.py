@@ -35,7 +35,7 @@ def make_record(
     if blocked is not None:
         record["blocked"] = blocked
     record |= {"context": tokenizer.decode(context.ids), "continuation": tokenizer.decode(continuation)}
-    return record
+    return record | {"reference": tokenizer.decode(context.reference)}
 
 
 def to_jsonl(records: Iterable[dict]) -> str:

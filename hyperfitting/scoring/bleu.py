@@ -41,6 +41,11 @@ def dataset_bleu(
     return _bleu(counts, lengths, _closest(lengths, others) if brevity_penalty else None)
 
 
+def reference_bleu(text: Sequence[int], reference: Sequence[int], max_n: int = 4) -> float:
+    """BLEU of one text with its true continuation as the one reference, smoothing method 1."""
+    return float(dataset_bleu([text], [reference], max_n)[0])
+
+
 def _ngrams(texts, max_n: int):
     """For n = 1 … max_n: the id of every n-gram of every text, and the text it stands in, two flat arrays."""
     tokens = np.concatenate([np.asarray(text, dtype=np.int64) for text in texts])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 TTR_WINDOW = 96
+SHADE_WINDOW = 32
 
 
 def ttr(tokens: Sequence, window: int = TTR_WINDOW) -> float | None:
@@ -14,6 +15,24 @@ def ttr(tokens: Sequence, window: int = TTR_WINDOW) -> float | None:
     if len(tokens) < window:
         return None
     return len(set(tokens[len(tokens) - window :])) / window
+
+
+def ttr_whole(tokens: Sequence) -> float | None:
+    """Unique / total over the whole text; None for an empty one. Falls with length: compare texts of one length."""
+    return len(set(tokens)) / len(tokens) if len(tokens) else None
+
+
+def ttr_by_position(tokens: Sequence, window: int = SHADE_WINDOW) -> list[float]:
+    """TTR of each full window of `window` tokens from the start of the text, one after the other."""
+    return [ttr(tokens[i : i + window], window) for i in range(0, len(tokens) - window + 1, window)]
+
+
+def ttr_compat(tokens: Sequence, padded_length: int, window: int = TTR_WINDOW) -> float:
+    """TTR as the paper's script counts it (src/validation.py of FreddeFrallan/Hyperfitting): a text that ended is padded
+    with the end token to `padded_length`, the longest of its batch; the padding counts, and short texts are averaged too.
+    """
+    padded = [*tokens, *[None] * (padded_length - len(tokens))][-window:]
+    return len(set(padded)) / len(padded) if padded else 0.0
 
 
 def distinct_n(tokens: Sequence, n: int) -> float | None:
@@ -30,6 +49,11 @@ def rep_n(tokens: Sequence, n: int) -> float | None:
     return None if distinct is None else 1.0 - distinct
 
 
+def rep_n_compat(tokens: Sequence, n: int) -> float | None:
+    """rep-n as simctg/evaluation.py of yxuansu/SimCTG counts it, without the last n-gram; it pools the n-grams of all texts."""
+    return rep_n(tokens[: len(tokens) - 1], n) if len(tokens) else None
+
+
 def diversity(tokens: Sequence) -> float | None:
     """The product of (1 - rep-n) for n = 2, 3, 4 (Su et al. 2022); None for a text of fewer than 4 tokens."""
     if len(tokens) < 4:
@@ -37,7 +61,34 @@ def diversity(tokens: Sequence) -> float | None:
     return prod(distinct_n(tokens, n) for n in (2, 3, 4))
 
 
+def diversity_compat(tokens: Sequence) -> float | None:
+    """Diversity with every rep-n as in `rep_n_compat`."""
+    return diversity(tokens[: len(tokens) - 1]) if len(tokens) else None
+
+
+def loop_start(tokens: Sequence, shortest: int = 3) -> int | None:
+    """Where the loop begins in which the text ends: the first token of the shortest phrase, of at least `shortest`
+    tokens, that is then repeated, at least once in full, to the end. None for a text that does not end in a loop."""
+    tokens = list(tokens)
+    for period in range(shortest, len(tokens) // 2 + 1):
+        if tokens[-period:] == tokens[-2 * period : -period]:
+            start = len(tokens) - 2 * period
+            while start and tokens[start - 1] == tokens[start - 1 + period]:
+                start -= 1
+            return start
+    return None
+
+
 def ends_in_loop(tokens: Sequence, shortest: int = 3) -> bool:
     """Whether the text ends in a phrase of at least `shortest` tokens that stands there twice in a row."""
-    tokens = list(tokens)
-    return any(tokens[-p:] == tokens[-2 * p : -p] for p in range(shortest, len(tokens) // 2 + 1))
+    return loop_start(tokens, shortest) is not None
+
+
+def repetition_shades(words: Sequence, before: Sequence = (), window: int = SHADE_WINDOW) -> list[float]:
+    """For each word the share of the last `window` words (it and what stands before it) that say what was said there
+    already, 1 - TTR: 0 where nothing repeats. `before` is the context in front of the words."""
+    whole, shades = [*before, *words], []
+    for end in range(len(before) + 1, len(whole) + 1):
+        seen = whole[max(0, end - window) : end]
+        shades.append(1 - len(set(seen)) / len(seen))
+    return shades

@@ -1,0 +1,188 @@
+"""Sets of generated texts, read from the folders of the generation runner or from any JSONL of another tool."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class GeneratedText:
+    """One continuation. Ids are None where the tool that made it wrote none; a reference is None where there is none."""
+
+    id: str
+    source: str
+    context: str
+    text: str | None
+    ids: tuple[int, ...] | None = None
+    context_ids: tuple[int, ...] | None = None
+    reference: str | None = None
+    reference_ids: tuple[int, ...] | None = None
+    ended: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.ids if self.ids is not None else self.text)
+
+
+@dataclass(frozen=True)
+class GenerationSet:
+    """What one model continued under one policy (one seed), in the order of its file.
+
+    Attributes:
+        manifest: the generation runner's manifest.json, or empty.
+    """
+
+    name: str
+    texts: tuple[GeneratedText, ...]
+    policy: str = ""
+    manifest: dict = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        return [text.id for text in self.texts]
+
+    @property
+    def sources(self) -> list[str]:
+        """Names of the corpora of the contexts, in order of appearance."""
+        return list(dict.fromkeys(text.source for text in self.texts))
+
+    @cached_property
+    def has_tokens(self) -> bool:
+        return all(text.ids is not None for text in self.texts)
+
+    @cached_property
+    def has_words(self) -> bool:
+        return all(text.text is not None for text in self.texts)
+
+    def original(self) -> "GenerationSet | None":
+        """The true continuations as a set of their own, the line that every score stands beside; None if any is missing."""
+        tokens = all(text.reference_ids for text in self.texts)
+        words = all(text.reference for text in self.texts)
+        if not tokens and not words:
+            return None
+        texts = tuple(
+            GeneratedText(
+                *(t.id, t.source, t.context, t.reference if words else None),
+                ids=t.reference_ids if tokens else None,
+                context_ids=t.context_ids,
+            )
+            for t in self.texts
+        )
+        kept = ("tokenizer_fingerprint", "contexts_fingerprint")
+        facts = {key: self.manifest[key] for key in kept if key in self.manifest}
+        return GenerationSet("original text", texts, "", facts)
+
+
+def load_generation_sets(
+    where: str | Path, text_column: str = "text", token_column: str = "token_ids", tokenizer=None
+) -> list[GenerationSet]:
+    """The sets of a folder of the generation runner or of a .jsonl file, one for each policy.
+
+    Args:
+        where: `PATH` or `NAME=PATH`; the name is by default that of the folder or file.
+        text_column, token_column: where a foreign file holds the continuation; one of the two is enough.
+        tokenizer: makes token ids of texts that come without, and text of ids that come without.
+
+    Raises:
+        UserError: no such file, no texts, a missing column, ids that are no token ids, two texts of one context.
+    """
+    name, path = _name_and_path(str(where))
+    file = path / "generations.jsonl" if path.is_dir() else path
+    if not file.exists():
+        hint = "it holds no generations.jsonl: let launch/generate.py finish" if path.is_dir() else "it does not exist"
+        raise UserError(f"{path} cannot be scored: {hint}")
+    manifest_file = path / "manifest.json"
+    manifest = json.loads(manifest_file.read_text(encoding="utf-8")) if manifest_file.exists() else {}
+    policies: dict[str, list[GeneratedText]] = {}
+    for number, row in _rows(file):
+        text = _read_text(row, f"{file}, line {number}", number, text_column, token_column, tokenizer)
+        policies.setdefault(str(row.get("policy", "")), []).append(text)
+    if not policies:
+        raise UserError(f"{file} holds no texts")
+    for policy, texts in policies.items():
+        _check_ids(file, policy, texts)
+    return [
+        GenerationSet(name if len(policies) == 1 else f"{name} {policy}", tuple(texts), policy, manifest)
+        for policy, texts in policies.items()
+    ]
+
+
+def generation_set(records: Iterable[dict], name: str = "texts") -> GenerationSet:
+    """Records of the generation runner, or any dicts with `continuation_ids`, `continuation`, `token_ids` or `text`."""
+    texts = [_read_text(row, f"record {n}", n, "text", "token_ids", None) for n, row in enumerate(records, 1)]
+    if not texts:
+        raise UserError("there are no texts to score")
+    _check_ids(name, "", texts)
+    return GenerationSet(name, tuple(texts))
+
+
+def _name_and_path(where: str) -> tuple[str, Path]:
+    if "=" in where and not Path(where).exists():
+        name, where = where.split("=", 1)
+        return name, Path(where)
+    path = Path(where)
+    return (path.name if path.is_dir() else path.stem) or str(path), path
+
+
+def _rows(file: Path):
+    with open(file, encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{file}, line {number} is not JSON: {error}") from None
+                if not isinstance(row, dict):
+                    raise UserError(f"{file}, line {number} is no JSON object")
+                yield number, row
+
+
+def _read_text(row: dict, place: str, number: int, text_column: str, token_column: str, tokenizer) -> GeneratedText:
+    text = row.get(text_column, row.get("continuation"))
+    ids = row.get(token_column, row.get("continuation_ids"))
+    if text is None and ids is None:
+        raise UserError(
+            f"{place}: no column {text_column!r} or {token_column!r}; it has {', '.join(row)}: set --text_column or "
+            "--token_column"
+        )
+    if text is not None and not isinstance(text, str):
+        raise UserError(f"{place}: the text is {type(text).__name__}, not a string: set --text_column")
+    if ids is None and tokenizer is not None:
+        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    context_ids, reference_ids = row.get("context_ids"), row.get("reference_ids")
+    vocabulary = None if tokenizer is None else len(tokenizer)
+    for what, values in (("token ids", ids), ("context_ids", context_ids), ("reference_ids", reference_ids)):
+        if values is not None:
+            _check_tokens(values, f"{place}: {what}", vocabulary)
+    if tokenizer is not None and text is None:
+        text = tokenizer.decode(ids)
+    return GeneratedText(
+        *(str(row.get("id", number - 1)), str(row.get("source", "")), str(row.get("context", "")), text),
+        ids=None if ids is None else tuple(ids),
+        context_ids=None if context_ids is None else tuple(context_ids),
+        reference=row.get("reference") or None,
+        reference_ids=tuple(reference_ids) if reference_ids else None,
+        ended=row.get("finish_reason") == "eos",
+    )
+
+
+def _check_tokens(ids, place: str, vocabulary: int | None) -> None:
+    if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
+        raise UserError(f"{place} must be a list of whole numbers from 0: set --token_column to the right column")
+    if vocabulary is not None and ids and max(ids) >= vocabulary:
+        raise UserError(
+            f"{place} hold {max(ids)}, the tokenizer knows {vocabulary} ids: set --tokenizer to the model's own"
+        )
+
+
+def _check_ids(where, policy: str, texts: Sequence[GeneratedText]) -> None:
+    seen: set[str] = set()
+    for text in texts:
+        if text.id in seen:
+            under = f" under policy {policy}" if policy else ""
+            raise UserError(f"{where} holds two texts of context {text.id!r}{under}: one text for each id, please")
+        seen.add(text.id)

@@ -1,0 +1,134 @@
+"""MAUVE: how near generated texts as a whole are to the true continuations (Pillutla et al. 2021). An optional extra."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import UserError
+from .scores import Condition, Score
+
+SEEDS = 5  # of the clustering, which moves the score by several hundredths
+ENOUGH = 2000  # texts, below which the package's authors do not trust the score
+
+
+def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> Score:
+    """MAUVE of a condition's texts against the true continuations of the same contexts, between 0 and 1, higher is nearer.
+
+    A text's features are the last hidden state of `model_name` at the last token of context and text. Both texts of a pair
+    are cut to the length of the shorter one, so that length does not tell them apart. Pairs with an empty text are left out.
+
+    Args:
+        model_name: a causal LM, Hub id or local folder; the numbers of two models are not comparable.
+        batch_size: texts in a forward pass.
+
+    Returns:
+        values (generation seeds x clustering seeds, 1); `value` is their mean, `low` and `high` the lowest and highest. Label
+        and signature say so when there are fewer than 2000 texts.
+
+    Raises:
+        UserError: the extra is not installed, no true continuations, no text, the model cannot be loaded or its window is too
+            short.
+    """
+    from .. import __version__
+    from ..generation.loading import load_for_generation
+
+    compute_mauve = import_mauve()
+    if not all(texts.has_words for texts in condition.sets):
+        raise UserError(f"MAUVE of {condition.name!r} reads text, and its token ids have none: give --tokenizer")
+    pairs = [
+        [(t.context, t.text, t.reference) for t in texts.texts if t.text and t.reference] for texts in condition.sets
+    ]
+    if not all(pairs):
+        raise UserError(f"MAUVE compares with true continuations, and {condition.name!r} holds none (reference)")
+    model, tokenizer, _ = load_for_generation(model_name, None, "float32", False, 1)
+    window = getattr(model.config, "max_position_embeddings", sys.maxsize)
+    values = []
+    for of_set in pairs:
+        true, generated = (
+            _features(model, ids, batch_size) for ids in _cut_pairs(of_set, tokenizer, window, model_name)
+        )
+        values += [_area(compute_mauve, true, generated, seed) for seed in range(SEEDS)]
+    fewest, n = min(map(len, pairs)), sum(map(len, pairs))
+    too_few = f"n < {ENOUGH}: unreliable|" if fewest < ENOUGH else ""
+    signature = (
+        f"mauve|words|features:{model_name}, last token of context and text, both texts of a pair cut to the shorter|"
+        f"scaling:5, clusters:n/10|mean, lowest and highest of {SEEDS} clustering seeds|{too_few}hyperfitting {__version__}"
+    )
+    label = f"MAUVE (n < {ENOUGH})" if fewest < ENOUGH else "MAUVE"
+    left_out = sum(len(texts.texts) for texts in condition.sets) - n
+    numbers = float(np.mean(values)), min(values), max(values)
+    return Score("mauve", label, *numbers, n, left_out, signature, np.array(values)[:, None])
+
+
+def import_mauve() -> Callable:
+    """`compute_mauve` of the package mauve-text.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from mauve import compute_mauve
+    except ImportError as error:
+        raise UserError(f'MAUVE is an extra: pip install "hyperfitting[mauve]" ({error})') from error
+    return compute_mauve
+
+
+def _cut_pairs(pairs: Sequence[tuple[str, str, str]], tokenizer, window: int, model_name: str) -> tuple[list, list]:
+    """(context, text, reference) -> token ids of context and reference, and of context and text, of one length per pair."""
+    contexts, generated, true = (
+        tokenizer(texts, verbose=False)["input_ids"]
+        for texts in (
+            [context for context, _, _ in pairs],
+            [context + text for context, text, _ in pairs],
+            [context + reference for context, _, reference in pairs],
+        )
+    )
+    if max(map(len, contexts)) >= window:
+        raise UserError(
+            f"MAUVE: the contexts fill the window of {model_name}, {window} tokens: name another --mauve_model"
+        )
+    ends = [min(len(a), len(b), window) for a, b in zip(generated, true, strict=True)]
+    return tuple([ids[:end] for ids, end in zip(side, ends, strict=True)] for side in (true, generated))
+
+
+@torch.inference_mode()
+def _features(model: nn.Module, texts: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
+    """(texts, hidden size) float32: the last hidden state at each text's last token."""
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    features: list = [None] * len(texts)
+    device = next(model.parameters()).device
+    for start in range(0, len(order), batch_size):
+        part = order[start : start + batch_size]
+        width = len(texts[part[0]])  # a causal model does not see the padding behind a text
+        ids = torch.tensor([[*texts[i], *[0] * (width - len(texts[i]))] for i in part], device=device)
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        for row, i in enumerate(part):
+            features[i] = hidden[row, len(texts[i]) - 1].float().cpu().numpy()
+    return np.stack(features)
+
+
+def _area(compute_mauve: Callable, true: np.ndarray, generated: np.ndarray, seed: int) -> float:
+    """The area under the divergence curve, in the curve's own order: mauve-text 0.4 sorts its points, breaks ties the wrong
+    way, and gives two equal histograms 0.75."""
+    with _without_warnings_of_faiss():
+        x, y = compute_mauve(p_features=true, q_features=generated, seed=seed).divergence_curve.T
+    return float(-np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2))
+
+
+@contextmanager
+def _without_warnings_of_faiss():
+    """faiss asks, from C++ on stderr, for 39 points per cluster, at every clustering; MAUVE means to have 20."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

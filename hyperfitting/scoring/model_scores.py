@@ -1,0 +1,136 @@
+"""Scores that need the model of a set: how surprised it is by the true continuations and by its own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UserError
+from .generation_set import GenerationSet
+from .scores import Condition, Score, summarize
+from .teacher_forced import MEASURES, measure_continuations
+
+LABELS = ("loss", "entropy", "top-1 mass", "top-3 mass", "top-5 mass", "top-1 accuracy")
+SIDES = ("original", "generated")
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """Scores of one condition, named `entropy_original`, `loss_generated` and so on, and curves by position.
+
+    Attributes:
+        curves: `SIDE` -> {measure: means over the texts at each token that every text has}.
+    """
+
+    scores: dict[str, Score]
+    curves: dict[str, dict[str, list[float]]]
+
+
+def score_with_models(
+    conditions: Sequence[Condition],
+    batch_size: int = 8,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    advance: Callable[[str], None] = lambda what: None,
+) -> dict[str, ModelScores]:
+    """Teacher-force every condition's model through its own texts and through the true continuations.
+
+    Models are those that the generation runner noted in manifest.json; each is loaded once. Under `accelerate launch` every
+    process measures its share, and all return the same.
+
+    Raises:
+        UserError: no model is noted or it cannot be loaded, it is not the one that made the texts, no token ids.
+    """
+    measured: dict[tuple, list[np.ndarray]] = {}
+    sets = [texts for condition in conditions for texts in condition.sets]
+    for name in dict.fromkeys(_model_of(texts) for texts in sets):
+        advance(f"loading {name}")
+        model = _load(name, [texts for texts in sets if _model_of(texts) == name], dtype, trust_remote_code)
+        for texts in (texts for texts in sets if _model_of(texts) == name):
+            for side in SIDES:
+                key = _key(texts, side)
+                if key not in measured:
+                    advance(f"{texts.name}: {side} continuations")
+                    measured[key] = _measure(model, texts, side, batch_size)
+        del model
+    return {condition.name: _summarize(condition, measured) for condition in conditions}
+
+
+def _model_of(texts: GenerationSet) -> str:
+    if "model" not in texts.manifest:
+        raise UserError(
+            f"{texts.name!r} does not say which model made it: --model_scores takes folders of launch/generate.py"
+        )
+    if not texts.has_tokens:
+        raise UserError(f"{texts.name!r} holds no token ids, which --model_scores needs")
+    return texts.manifest["model"]
+
+
+def _load(name: str, sets: Sequence[GenerationSet], dtype: str, trust_remote_code: bool):
+    from ..generation.loading import load_for_generation
+    from ..generation.records import model_fingerprint
+
+    model, _, _ = load_for_generation(name, None, dtype, trust_remote_code, 1)
+    window, size = getattr(model.config, "max_position_embeddings", None), model.config.get_text_config().vocab_size
+    for texts in sets:
+        if _fingerprint(texts) != model_fingerprint(model) and texts.manifest.get("dtype") == dtype:
+            raise UserError(f"{name} is not the model that made {texts.name!r}: it was changed since")
+        whole = [[*t.context_ids, *t.ids, *(t.reference_ids or ())] for t in texts.texts]
+        if max(map(max, whole)) >= size:
+            raise UserError(f"{texts.name!r} holds token id {max(map(max, whole))}, {name} knows {size} ids")
+        longest = max(len(t.context_ids) + max(len(t.ids), len(t.reference_ids or ())) for t in texts.texts)
+        if window is not None and longest > window:
+            raise UserError(f"{texts.name!r} holds texts of {longest} tokens, beyond the window of {name}: {window}")
+    return model
+
+
+def _fingerprint(texts: GenerationSet) -> str:
+    return texts.manifest["model_fingerprint"]
+
+
+def _key(texts: GenerationSet, side: str) -> tuple:
+    """The true continuations are the same under every policy of a model, its own are not."""
+    shared = texts.manifest["model"], _fingerprint(texts), texts.manifest["contexts_fingerprint"]
+    return (*shared, side) if side == "original" else (*shared, side, texts.name, id(texts))
+
+
+def _measure(model, texts: GenerationSet, side: str, batch_size: int) -> list[np.ndarray]:
+    """(tokens, 6) of each text, in order, on every process; an empty array where there is no continuation."""
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    continuations = [t.ids if side == "generated" else t.reference_ids or () for t in texts.texts]
+    there = [i for i, continuation in enumerate(continuations) if continuation]
+    state = PartialState()
+    mine = there[state.process_index :: state.num_processes]
+    contexts = [texts.texts[i].context_ids for i in mine]
+    found = measure_continuations(model, contexts, [continuations[i] for i in mine], batch_size)
+    pairs = list(zip(mine, found, strict=True))
+    measured = dict(gather_object(pairs) if state.num_processes > 1 else pairs)
+    return [measured.get(i, np.empty((0, len(MEASURES)))) for i in range(len(continuations))]
+
+
+def _summarize(condition: Condition, measured: dict) -> ModelScores:
+    scores, curves = {}, {}
+    for side in SIDES:
+        runs = [measured[_key(texts, side)] for texts in condition.sets]
+        if not any(len(text) for run in runs for text in run):
+            continue
+        filled = [text for run in runs for text in run if len(text)]
+        reach = min(map(len, filled))
+        means = np.mean([text[:reach] for text in filled], axis=0)
+        curves[side] = {name: means[:, i].tolist() for i, name in enumerate(MEASURES)}
+        for i, (measure, label) in enumerate(zip(MEASURES, LABELS, strict=True)):
+            if side == "generated" and measure == "top1_accuracy":
+                continue  # a greedy text is its own model's first choice
+            values = [np.array([text[:, i].mean() if len(text) else np.nan for text in run]) for run in runs]
+            name, shown = f"{measure}_{side}", f"{label}, {side}"
+            unit = "nats" if measure in ("loss", "entropy") else "share"
+            definition = f"{unit}|teacher-forced on the {side} continuations, fp32 softmax, mean over tokens then texts"
+            scores[name] = summarize(name, shown, values, definition)
+            if measure == "loss":
+                name, shown = f"perplexity_{side}", f"perplexity, {side}"
+                scores[name] = summarize(
+                    name, shown, values, definition.replace("nats", "exp of the mean loss", 1), 1, exponential=True
+                )
+    return ModelScores(scores, curves)

@@ -1,0 +1,186 @@
+"""All that one call of launch/score.py finds out, and how it is written to scores.json."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .generation_set import GenerationSet
+from .model_scores import ModelScores
+from .scores import (
+    Condition,
+    Difference,
+    Quote,
+    Score,
+    compare,
+    longest_quotes,
+    same_contexts,
+    score,
+    ttr_curve,
+)
+
+Scored = dict[str, dict[str, Score]]  # condition -> metric -> score
+
+# What fits on a page; scores.json holds everything that was measured.
+SHOWN = (
+    *("ttr", "ttr_words", "rep_4", "rep_4_words", "diversity", "loop_rate", "loop_rate_words"),
+    *("self_bleu_4", "self_bleu_4_words", "overlap", "mauve", "perplexity_original", "entropy_original"),
+    "mass_top1_original",
+)
+LISTED_QUOTES = 50
+
+
+@dataclass(frozen=True)
+class TrainRows:
+    """Training rows as token ids, a name for each, and the folder of the run that they come from, if one."""
+
+    rows: list[list[int]]
+    names: list[str]
+    run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores of every condition and of the original texts.
+
+    Attributes:
+        conditions: those that were given, then the true continuations of their contexts.
+        by_source: condition -> corpus of the contexts -> metric -> score, where there are several corpora.
+        differences: paired, from the baseline.
+        columns: metrics of the table.
+        notes: sentences that belong under it.
+        quotes: condition -> quotations of training rows in the texts of its first seed, longest first.
+    """
+
+    conditions: list[Condition]
+    scored: Scored
+    by_source: dict[str, Scored]
+    differences: list[Difference]
+    columns: list[str]
+    notes: list[str]
+    curves: dict[str, dict]
+    quotes: dict[str, list[Quote]] = field(default_factory=dict)
+    train: TrainRows | None = None
+
+    def to_json(self) -> dict:
+        """What scores.json holds: numbers, intervals, n and signatures; the same for the same files."""
+        from .. import __version__
+
+        return {
+            "hyperfitting": __version__,
+            "conditions": [self._condition_json(condition) for condition in self.conditions],
+            "differences": [asdict(difference) for difference in self.differences],
+            "notes": self.notes,
+        }
+
+    def overlap_lengths(self, condition: Condition) -> np.ndarray:
+        """Longest overlap of each text of all seeds, tokens; empty without training rows."""
+        found = self.scored[condition.name].get("overlap")
+        return np.empty(0) if found is None else found.values[~np.isnan(found.values)]
+
+    def _condition_json(self, condition: Condition) -> dict:
+        name, first = condition.name, condition.first
+        entry: dict = {"name": name, "policy": first.policy, "model": first.manifest.get("model")}
+        entry |= {"contexts": len(first.texts), "seeds": len(condition.sets), "empty": condition.empty}
+        entry["scores"] = {m: _score_json(s) for m, s in self.scored[name].items()}
+        if name in self.by_source:
+            parts = self.by_source[name].items()
+            entry["by_source"] = {source: {m: _score_json(s) for m, s in scores.items()} for source, scores in parts}
+        entry["curves"] = self.curves[name]
+        if self.train is not None:
+            lengths, counts = np.unique(self.overlap_lengths(condition), return_counts=True)
+            entry["overlap_histogram"] = {str(int(x)): int(n) for x, n in zip(lengths, counts, strict=True)}
+            entry["quotes"] = [asdict(quote) for quote in self.quotes[name][:LISTED_QUOTES]]
+        return entry
+
+
+def score_conditions(
+    conditions: Sequence[Condition],
+    metrics: Sequence[str] | None = None,
+    baseline: str | None = None,
+    train: TrainRows | None = None,
+    models: dict[str, ModelScores] | None = None,
+    mauve_model: str | None = None,
+    tokenizers: Callable[[GenerationSet], object] = lambda texts: None,
+    say: Callable[[str], None] = lambda what: None,
+) -> Results:
+    """Score all conditions and the true continuations, and compare them with the baseline.
+
+    Args:
+        metrics: columns of the table. Default: a selection of what can be computed.
+        baseline: condition that the others are compared with. Default: the first; what has other contexts is then left out.
+        models: of `score_with_models`.
+        tokenizers: a set -> its tokenizer or None, to write quotations as text.
+
+    Raises:
+        UserError: an impossible metric, or contexts that differ from those of a baseline that was asked for.
+    """
+    models, shown = models or {}, [*conditions, *_originals(conditions)]
+    scored: Scored = {}
+    for condition in shown:
+        say(f"scoring {condition.name}")
+        asked = None if condition.is_original else metrics
+        scored[condition.name] = score(condition.sets, asked, train.rows if train else None)
+        if condition.name in models:
+            scored[condition.name] |= models[condition.name].scores
+        if mauve_model and not condition.is_original:
+            from .mauve import mauve_score
+
+            scored[condition.name]["mauve"] = mauve_score(condition, mauve_model)
+    columns = _columns(scored, metrics)
+    compared = [name for name in columns if not name.startswith("perplexity") and name != "mauve"]
+    paired, notes = _comparable(baseline or conditions[0].name, shown, asked=baseline is not None)
+    differences = compare(scored, paired, baseline or conditions[0].name, compared) if len(paired) > 1 else []
+    curves = {
+        c.name: {"ttr_by_position": ttr_curve(c)}
+        | ({f"{side}_by_position": curve for side, curve in models[c.name].curves.items()} if c.name in models else {})
+        for c in shown
+    }
+    quotes = {c.name: longest_quotes(c.first, train.rows, tokenizers(c.first)) for c in shown} if train else {}
+    by_source = {c.name: _by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
+    return Results(shown, scored, by_source, differences, columns, notes, curves, quotes, train)
+
+
+def _columns(scored: Scored, asked: Sequence[str] | None) -> list[str]:
+    """What was asked for, or of SHOWN what there is, words only where tokens are missing; model scores always."""
+    there = {name for scores in scored.values() for name in scores}
+    if asked is not None:
+        return [*asked, *(name for name in SHOWN if name in there and (name.endswith("_original") or name == "mauve"))]
+    return [n for n in SHOWN if n in there and not (n.endswith("_words") and n.removesuffix("_words") in there)]
+
+
+def _originals(conditions: Sequence[Condition]) -> list[Condition]:
+    """The true continuations, once for each set of contexts."""
+    found: list[tuple[GenerationSet, Condition]] = []
+    for condition in conditions:
+        original = condition.first.original()
+        if original is None or any(same_contexts(condition.first, other) for other, _ in found):
+            continue
+        name = "original text" if not found else f"original text of {condition.name}"
+        found.append((condition.first, Condition(name, (original,), is_original=True)))
+    return [condition for _, condition in found]
+
+
+def _comparable(baseline: str, shown: list[Condition], asked: bool) -> tuple[list[Condition], list[str]]:
+    """The conditions that hold the baseline's contexts, and a note on the others; all of them if a baseline was asked for."""
+    base = next(condition for condition in shown if condition.name == baseline)
+    if asked:
+        return [c for c in shown if not c.is_original or same_contexts(base.first, c.first)], []
+    other = [condition.name for condition in shown if not same_contexts(base.first, condition.first)]
+    notes = [f"Not compared with {baseline}, because their contexts are others: {', '.join(other)}."] if other else []
+    return [condition for condition in shown if condition.name not in other], notes
+
+
+def _by_source(condition: Condition, scores: dict[str, Score]) -> Scored:
+    sources = np.array([text.source for text in condition.first.texts])
+    return {
+        source: {name: s.of(sources == source) for name, s in scores.items() if s.values.shape[1] == len(sources)}
+        for source in condition.first.sources
+    }
+
+
+def _score_json(score: Score) -> dict:
+    numbers = {"value": score.value, "low": score.low, "high": score.high, "maximum": score.maximum}
+    found = {key: None if number != number else number for key, number in numbers.items()}
+    return {**found, "n": score.n, "left_out": score.left_out, "signature": score.signature}

@@ -1,0 +1,213 @@
+"""launch/score.py: from folders and foreign files to scores.json, scores.md, scores.tex and report.html."""
+
+import json
+import math
+
+import pytest
+import torch
+from conftest import LAUNCH, run
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from hyperfitting.corpus import Corpus
+from hyperfitting.generation import Context, GenerationRunner
+from hyperfitting.scoring.cli import main
+
+
+@pytest.fixture(scope="module")
+def generations(tiny, tmp_path_factory):
+    """Two folders of launch/generate.py over the same 8 contexts: greedy and nucleus of `base`, greedy of `other`."""
+    folder = tmp_path_factory.mktemp("generations")
+    tokenizer = AutoTokenizer.from_pretrained(tiny / "fp32")
+    rows = [json.loads(line)["text"] for line in open(tiny / "stories.jsonl")][:8]
+    ids = [tuple(tokenizer(text)["input_ids"]) for text in rows]
+    contexts = [Context(f"c{i}", "ab"[i % 2], row[:8], row[8:40]) for i, row in enumerate(ids)]
+    for name, policies in (("base", ["greedy", "nucleus"]), ("other", ["greedy"])):
+        model = AutoModelForCausalLM.from_pretrained(tiny / "fp32", dtype=torch.float32)
+        if name == "other":
+            torch.manual_seed(0)
+            for weight in model.parameters():
+                weight.data += 0.3 * weight.data.std() * torch.randn_like(weight)
+        model.save_pretrained(folder / f"{name}_model")
+        tokenizer.save_pretrained(folder / f"{name}_model")
+        GenerationRunner(
+            folder / f"{name}_model", policies, output_dir=folder / name, max_length=128, ban_eos=True
+        ).run(contexts)
+    return folder
+
+
+def call(*words) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def scores(generations, reference, tmp_path_factory):
+    output = tmp_path_factory.mktemp("scores") / "s"
+    rows = ["--train_rows", reference, "--model-scores", "--latex"]
+    assert call(generations / "base", generations / "other", *rows, "--output", output) == 0
+    return output
+
+
+def test_every_number_carries_n_interval_and_signature(scores):
+    facts = json.loads((scores / "scores.json").read_text())
+    names = [condition["name"] for condition in facts["conditions"]]
+    assert names == ["base greedy", "base nucleus(p=0.9,temperature=1)", "other", "original text"]
+    for condition in facts["conditions"]:
+        for part in (condition["scores"], *condition["by_source"].values()):
+            for name, score in part.items():
+                assert score["n"] + score["left_out"] in (4, 8) and score["signature"].startswith(f"{name}|")
+                if score["n"]:
+                    assert score["low"] - 1e-9 <= score["value"] <= score["high"] + 1e-9
+    assert facts["conditions"][3]["scores"]["ttr"]["left_out"] == 8  # references of 32 tokens are shown, not averaged
+    assert {"p", "p_holm", "low", "high", "n"} <= facts["differences"][0].keys()
+    assert sum(facts["conditions"][0]["overlap_histogram"].values()) == 8
+
+
+def test_model_scores_equal_a_plain_forward_pass(scores, generations):
+    entry = json.loads((scores / "scores.json").read_text())["conditions"][2]["scores"]
+    model = AutoModelForCausalLM.from_pretrained(generations / "other_model", dtype=torch.float32)
+    losses = []
+    for line in open(generations / "other" / "generations.jsonl"):
+        record = json.loads(line)
+        ids = torch.tensor([record["context_ids"] + record["reference_ids"]])
+        with torch.no_grad():
+            logits = model(ids).logits[0, 7:-1]
+        losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 8:]).item())
+    mean = sum(losses) / len(losses)
+    assert entry["loss_original"]["value"] == pytest.approx(mean, abs=1e-4)
+    assert entry["perplexity_original"]["value"] == pytest.approx(math.exp(mean), rel=1e-3)
+    assert entry["mass_top1_original"]["value"] <= entry["mass_top3_original"]["value"] <= 1
+
+
+def test_tables(scores):
+    text = (scores / "scores.md").read_text()
+    assert "| base greedy | 8 |" in text and "| minus base greedy |" in text and "`ttr|tokens|window:last 96|" in text
+    assert "– (n = 0, 8 left out)" in text
+    latex = (scores / "scores.tex").read_text()
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 2 and r"greedy \\" not in latex
+    assert (scores / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_same_files_give_the_same_bytes(scores, generations, reference, tmp_path):
+    rows = ["--train_rows", reference, "--model_scores", "--latex", "--output_dir", tmp_path / "s"]
+    assert call(generations / "base", generations / "other", *rows) == 0
+    for name in ("scores.json", "scores.md", "scores.tex", "report.html"):
+        assert (tmp_path / "s" / name).read_bytes() == (scores / name).read_bytes(), name
+
+
+def test_two_processes_measure_the_same(scores, generations, reference, tmp_path):
+    words = [generations / "base", generations / "other", "--train_rows", reference, "--model_scores"]
+    launch = [*LAUNCH, "--multi_gpu", "--num_processes", 2, "launch/score.py", *words, "--output_dir", tmp_path / "s"]
+    done = run(launch, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    mine, theirs = (json.loads((folder / "scores.json").read_text()) for folder in (scores, tmp_path / "s"))
+    for a, b in zip(mine["conditions"], theirs["conditions"], strict=True):
+        for name, score in a["scores"].items():
+            if score["n"]:
+                assert b["scores"][name]["value"] == pytest.approx(score["value"], rel=1e-5), name
+
+
+def test_seeds_as_one_condition(generations, tmp_path):
+    group = f"both={generations / 'other'},{generations / 'other'}"
+    assert call(generations / "other", "--group", group, "--output_dir", tmp_path / "s") == 0
+    one, two, _ = json.loads((tmp_path / "s" / "scores.json").read_text())["conditions"]
+    assert (two["name"], two["seeds"]) == ("both", 2)
+    assert two["scores"]["rep_4"]["n"] == 2 * one["scores"]["rep_4"]["n"]
+    assert two["scores"]["rep_4"]["value"] == pytest.approx(one["scores"]["rep_4"]["value"])
+    assert "seeds and contexts" in two["scores"]["rep_4"]["signature"]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_files_of_another_tool(tiny, tmp_path, capsys):
+    words = write(tmp_path / "words.jsonl", [{"output": "a b c a b c a b c"}, {"output": "d e f"}, {"output": ""}])
+    assert call(words, "--text_column", "output", "--output_dir", tmp_path / "a") == 0
+    entry = json.loads((tmp_path / "a" / "scores.json").read_text())["conditions"][0]
+    assert entry["empty"] == 1 and entry["scores"]["loop_rate_words"]["value"] == 0.5
+    assert "ttr" not in entry["scores"] and "3, 1 empty" in (tmp_path / "a" / "scores.md").read_text()
+    ids = write(tmp_path / "ids.jsonl", [{"id": "x", "generated": [5, 6, 7] * 40}, {"id": "y", "generated": [5] * 96}])
+    assert call(ids, "--token_column", "generated", "--metrics", "ttr", "rep_2", "--output_dir", tmp_path / "b") == 0
+    entry = json.loads((tmp_path / "b" / "scores.json").read_text())["conditions"][0]
+    assert set(entry["scores"]) == {"ttr", "rep_2"} and entry["scores"]["ttr"]["value"] == pytest.approx(2 / 96)
+    again = ["--token_column", "generated", "--tokenizer", tiny / "fp32", "--output_dir", tmp_path / "c"]
+    assert call(ids, *again) == 0
+    assert "ttr_words" in json.loads((tmp_path / "c" / "scores.json").read_text())["conditions"][0]["scores"]
+
+
+def test_other_contexts_are_not_compared_unless_asked(generations, tmp_path, capsys):
+    foreign = write(
+        tmp_path / "f.jsonl", [{"id": "z", "token_ids": [1, 2, 3] * 40}, {"id": "w", "token_ids": [4] * 120}]
+    )
+    assert call(generations / "other", foreign, "--output_dir", tmp_path / "s") == 0
+    assert (
+        "Not compared with other, because their contexts are others: f." in (tmp_path / "s" / "scores.md").read_text()
+    )
+    assert call(generations / "other", foreign, "--baseline", "other", "--output_dir", tmp_path / "t") == 2
+    assert "a paired difference needs the same contexts, but 'other' and 'f'" in capsys.readouterr().err
+
+
+MISTAKES = {
+    "nothing": ([], "nothing to score"),
+    "no folder": (["gone/folder"], "gone/folder cannot be scored: it does not exist"),
+    "an unfinished folder": (["EMPTY"], "it holds no generations.jsonl: let launch/generate.py finish"),
+    "a missing column": (["TEXTS", "--text_column", "body"], "it has id, answer: set --text_column or --token_column"),
+    "empty file": (["NOTHING"], "holds no texts"),
+    "unknown metric": (["GOOD", "--metrics", "rep_44"], "unknown metric 'rep_44', did you mean 'rep_4'?"),
+    "overlap without rows": (["GOOD", "--metrics", "overlap"], "it needs the training rows: give --train_rows"),
+    "tokens of words": (["WORDS", "--metrics", "ttr"], "its texts have no token ids: give --tokenizer"),
+    "ids beyond the vocabulary": (["BEYOND", "--tokenizer", "TINY"], "hold 99999, the tokenizer knows"),
+    "ids that are none": (["BROKEN"], "must be a list of whole numbers"),
+    "model scores of a foreign file": (["GOOD", "--model_scores"], "does not say which model made it"),
+    "unknown baseline": (["GOOD", "--baseline", "bad"], "--baseline 'bad' is none of the conditions: good"),
+    "one name twice": (["GOOD", "GOOD"], "two sets are named 'good': write NAME=WHERE"),
+    "a group without a name": (["--group", "GOOD"], "must be NAME=WHERE,WHERE"),
+    "another tokenizer's rows": (["RUNS", "--train_rows", "OTHER"], "made with another tokenizer than"),
+    "no output": (["GOOD", "--output_dir", "WORDS"], "is a file"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_bad_input(mistake, generations, reference, tiny, tmp_path, capsys):
+    words, message = MISTAKES[mistake]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nothing.jsonl").touch()
+    corpus = Corpus.load(reference / "corpus")
+    other = Corpus(corpus.train, corpus.validation, corpus.train_documents, corpus.validation_documents, "another")
+    other.save(tmp_path / "run" / "corpus", AutoTokenizer.from_pretrained(tiny / "fp32"))
+    files = {
+        "TEXTS": write(tmp_path / "texts.jsonl", [{"id": 1, "answer": "x"}]),
+        "GOOD": write(tmp_path / "good.jsonl", [{"id": 1, "token_ids": [1, 2, 3]}]),
+        "WORDS": write(tmp_path / "words.jsonl", [{"id": 1, "text": "a b c"}]),
+        "BEYOND": write(tmp_path / "beyond.jsonl", [{"id": 1, "token_ids": [1, 99999]}]),
+        "BROKEN": write(tmp_path / "broken.jsonl", [{"id": 1, "token_ids": [1, "two"]}]),
+        **{"EMPTY": tmp_path / "empty", "NOTHING": tmp_path / "nothing.jsonl", "TINY": tiny / "fp32"},
+        **{"RUNS": generations / "other", "OTHER": tmp_path / "run"},
+    }
+    output = [] if "--output_dir" in words else ["--output_dir", tmp_path / "out"]
+    assert call(*(files.get(word, word) for word in words), *output) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("error: ") == 1 and message in shown and "Traceback" not in shown, shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_scores_are_not_overwritten(generations, tmp_path, capsys):
+    assert call(generations / "other", "--metrics", "ttr", "--output_dir", tmp_path) == 0
+    before = (tmp_path / "scores.json").read_bytes()
+    assert call(generations / "other", "--metrics", "rep_4", "--output_dir", tmp_path) == 2
+    assert "holds scores: replace them with --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "scores.json").read_bytes() == before
+    assert call(generations / "other", "--metrics", "rep_4", "--output_dir", tmp_path, "--overwrite") == 0
+    assert (tmp_path / "scores.json").read_bytes() != before
+
+
+def test_a_model_that_was_changed_is_refused(generations, tmp_path, capsys):
+    import shutil
+
+    shutil.copytree(generations, tmp_path / "g")
+    manifest = tmp_path / "g" / "other" / "manifest.json"
+    facts = json.loads(manifest.read_text()) | {"model": str(generations / "base_model")}
+    manifest.write_text(json.dumps(facts))
+    assert call(tmp_path / "g" / "other", "--model_scores", "--output_dir", tmp_path / "s") == 2
+    assert "is not the model that made 'other': it was changed since" in capsys.readouterr().err
