@@ -7,6 +7,8 @@ BUILTIN = {
     "builtin/base_model": ASSETS / "base_model",
     "builtin/stories": ASSETS / "stories.jsonl",
     "builtin/held_out_stories": ASSETS / "held_out_stories.jsonl",
+    "builtin/held_out_encyclopedia": ASSETS / "held_out_encyclopedia.jsonl",
+    "builtin/held_out_news": ASSETS / "held_out_news.jsonl",
 }
 
 
