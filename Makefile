@@ -8,9 +8,7 @@ TORCH := $(shell sed -n 's/^ *\(torch>.*\)/\1/p' setup.cfg)
 .PHONY: hyperfit test lint install clean
 
 hyperfit: install
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(nproc)} HF_HUB_OFFLINE=1 $(BIN)/accelerate launch --quiet \
-		--config_file accelerate_configs/single.yaml \
-		launch/hyperfit.py --config launch/recipes/builtin.yaml --output_dir runs/builtin-$$(date +%Y%m%d-%H%M%S)
+	PATH="$(CURDIR)/$(BIN):$$PATH" launch/builtin.sh
 
 test: install
 	$(BIN)/python -m pytest
@@ -32,4 +30,4 @@ $(INSTALLED): setup.cfg pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv runs *.egg-info
+	rm -rf .venv runs generations scores *.egg-info

@@ -22,15 +22,8 @@ import torch
 SEQ_LEN = 256
 END = "<|endoftext|>"
 LONGEST = 60_000  # characters of a document; whole novels would crowd out everything else
-ARCHITECTURE = dict(
-    hidden_size=192,
-    intermediate_size=512,
-    num_hidden_layers=4,
-    num_attention_heads=6,
-    num_key_value_heads=6,
-    max_position_embeddings=512,
-    tie_word_embeddings=True,
-)
+WINDOW = 512
+ARCHITECTURE = dict(hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=6)
 
 
 def documents(path: str, rng: np.random.Generator):
@@ -54,24 +47,30 @@ def train_tokenizer(sources: list[tuple[str, int]], vocab_size: int):
         for path, budget in sources:
             for text in documents(path, np.random.default_rng(0)):
                 yield text
-                budget -= len(text)
-                if budget < 0:
+                if (budget := budget - len(text)) < 0:
                     break
 
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        sample(),
-        trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
-        ),
-    )
+    settings = dict(vocab_size=vocab_size, special_tokens=[END], show_progress=False)
+    settings |= dict(initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    bpe.train_from_iterator(sample(), trainers.BpeTrainer(**settings))
     return bpe
 
 
-def batched(items, size: int):
-    items = iter(items)
-    while chunk := list(islice(items, size)):
-        yield chunk
+def tokens_of(path: str, count: int, bpe) -> dict[str, list[np.ndarray]]:
+    """`count` training tokens of a file, read several times if it is small, and up to 100,000 of every fiftieth document."""
+    rng, parts, sizes = np.random.default_rng(0), {"train": [], "held_out": []}, {"train": 0, "held_out": 0}
+    while sizes["train"] < count:
+        texts = documents(path, rng)
+        while sizes["train"] < count and (chunk := list(islice(texts, 50))):
+            encoded = [np.array(e.ids + [bpe.token_to_id(END)], dtype=np.uint16) for e in bpe.encode_batch(chunk)]
+            for name, pieces, most in (("train", encoded[:49], count), ("held_out", encoded[49:], 100_000)):
+                if sizes[name] < most:
+                    parts[name] += pieces
+                    sizes[name] += sum(map(len, pieces))
+        if not sizes["train"]:
+            raise ValueError(f"{path} holds no text")
+    print(f"{path}: {count:,} training and {sizes['held_out']:,} held-out tokens", flush=True)
+    return {"train": [np.concatenate(parts["train"])[:count]], "held_out": parts["held_out"]}
 
 
 def prepare(args) -> None:
@@ -81,30 +80,12 @@ def prepare(args) -> None:
     output.mkdir(parents=True, exist_ok=True)
     sources = [(path, int(float(count))) for path, count in (text.rsplit(":", 1) for text in args.text)]
     bpe = train_tokenizer(sources, args.vocab_size)
-    PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token=END, eos_token=END, model_max_length=ARCHITECTURE["max_position_embeddings"]
-    ).save_pretrained(output / "tokenizer")
-    end = [bpe.token_to_id(END)]
-    parts = {"train": [], "held_out": []}
-    for path, count in sources:
-        rng, parts_here, sizes = np.random.default_rng(0), {"train": [], "held_out": []}, {"train": 0, "held_out": 0}
-        while sizes["train"] < count:  # a small file is read several times
-            before = sizes["train"]
-            for chunk in batched(documents(path, rng), 50):
-                encoded = [np.array(e.ids + end, dtype=np.uint16) for e in bpe.encode_batch(chunk)]
-                for name, pieces in (("train", encoded[:49]), ("held_out", encoded[49:])):  # one document in fifty
-                    if sizes[name] < (count if name == "train" else 100_000):
-                        parts_here[name] += pieces
-                        sizes[name] += sum(map(len, pieces))
-                if sizes["train"] >= count:
-                    break
-            if sizes["train"] == before:
-                raise ValueError(f"{path} holds no text")
-        parts["train"].append(np.concatenate(parts_here["train"])[:count])
-        parts["held_out"] += parts_here["held_out"]
-        print(f"{path}: {len(parts['train'][-1]):,} training and {sizes['held_out']:,} held-out tokens", flush=True)
-    for name, pieces in parts.items():
-        (output / f"{name}.uint16.xz").write_bytes(lzma.compress(np.concatenate(pieces).tobytes(), preset=3))
+    ends = dict(bos_token=END, eos_token=END, model_max_length=WINDOW)
+    PreTrainedTokenizerFast(tokenizer_object=bpe, **ends).save_pretrained(output / "tokenizer")
+    parts = [tokens_of(path, count, bpe) for path, count in sources]
+    for name in ("train", "held_out"):
+        tokens = np.concatenate([piece for part in parts for piece in part[name]])
+        (output / f"{name}.uint16.xz").write_bytes(lzma.compress(tokens.tobytes(), preset=3))
 
 
 def load_windows(path: Path) -> torch.Tensor:
@@ -118,8 +99,9 @@ def new_model(tokenizer):
 
     end = tokenizer.eos_token_id
     ids = dict(vocab_size=len(tokenizer), bos_token_id=end, eos_token_id=end, pad_token_id=None)
-    model = LlamaForCausalLM(LlamaConfig(**ids, **ARCHITECTURE))  # fp32: the optimizers' weights are the masters
-    model.generation_config.max_length = ARCHITECTURE["max_position_embeddings"]
+    shape = dict(max_position_embeddings=WINDOW, tie_word_embeddings=True, **ARCHITECTURE)
+    model = LlamaForCausalLM(LlamaConfig(**ids, **shape))  # fp32: the optimizers' weights are the masters
+    model.generation_config.max_length = WINDOW
     return model
 
 
@@ -142,7 +124,7 @@ def train(args) -> None:
     torch.manual_seed(args.seed)
     model = new_model(tokenizer)
     model, *optimizers = accelerator.prepare(model, *new_optimizers(model, args.learning_rate))
-    steps, per_epoch = args.tokens // (args.batch_size * SEQ_LEN), len(windows) // args.batch_size
+    steps, per_epoch = int(args.tokens) // (args.batch_size * SEQ_LEN), len(windows) // args.batch_size
     warm_up, share = max(1, steps // 50), args.batch_size // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
 
@@ -182,21 +164,19 @@ def train(args) -> None:
                 (state / "progress.json").write_text(json.dumps({"step": step, "seconds": seconds}))
 
     if accelerator.is_main_process:
+        forward = plain = accelerator.unwrap_model(model).eval()
         with torch.no_grad():
-            plain = accelerator.unwrap_model(model).eval()
-            forward = plain
             held = sum(loss_of(part).item() * len(part) for part in held_out.split(32)) / len(held_out)
         plain.to(torch.bfloat16).save_pretrained(output / "base_model")
         tokenizer.save_pretrained(output / "base_model")
-        on_gpu = accelerator.device.type == "cuda"
         facts = {
             "parameters": sum(p.numel() for p in plain.parameters()),
             "tokens_seen": steps * args.batch_size * SEQ_LEN,
             "held_out_loss": round(held, 4),
             "held_out_tokens": held_out.shape[0] * SEQ_LEN,
-            "hardware": torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores",
+            "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores",
             "seconds": round(seconds),
-            **{k: v for k, v in vars(args).items() if k in ("seed", "learning_rate", "batch_size")},
+            **{name: getattr(args, name) for name in ("seed", "learning_rate", "batch_size")},
         }
         (output / "base_model" / "pretraining.json").write_text(json.dumps(facts, indent=2) + "\n")
         print(json.dumps(facts, indent=2))
@@ -206,18 +186,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     sub = commands.add_parser("prepare", help="text -> tokenizer and tokens")
+    sub.set_defaults(run=prepare)
     sub.add_argument("--text", action="append", required=True, help="FILE.jsonl[.xz]:TOKENS, repeatable")
     sub.add_argument("--vocab_size", type=int, default=6144)
     sub.add_argument("--output_dir", required=True)
-    sub.set_defaults(run=prepare)
     sub = commands.add_parser("train", help="tokens -> model")
     sub.add_argument("--data", required=True, help="the folder that `prepare` wrote")
     sub.add_argument("--output_dir", required=True)
-    sub.add_argument(
-        "--tokens", type=lambda value: int(float(value)), default=30_000_000, help="training tokens in all"
-    )
+    sub.add_argument("--tokens", type=float, default=3e7, help="training tokens in all")
     sub.add_argument("--batch_size", type=int, default=32, help="sequences of 256 tokens a step, over all processes")
-    sub.add_argument("--learning_rate", type=float, default=4e-3)
+    sub.add_argument("--learning_rate", type=float, default=8e-3)
     sub.add_argument("--save_steps", type=int, default=200)
     sub.add_argument("--seed", type=int, default=0)
     sub.set_defaults(run=train)

@@ -14,20 +14,20 @@ from hyperfitting.builtin import ASSETS, BUILTIN
 def stories():
     return {
         name: [json.loads(line) for line in open(BUILTIN[f"builtin/{name}"])]
-        for name in ("stories", "held_out_stories")
+        for name in ("stories", "held_out_stories", "held_out_encyclopedia", "held_out_news")
     }
 
 
 def test_counts_and_lengths(stories):
     tokenizer = AutoTokenizer.from_pretrained(BUILTIN["builtin/base_model"])
-    assert (len(stories["stories"]), len(stories["held_out_stories"])) == (128, 32)
-    for story in stories["stories"] + stories["held_out_stories"]:
+    assert [len(part) for part in stories.values()] == [128, 32, 32, 32]
+    for story in (story for part in stories.values() for story in part):
         assert len(tokenizer(story["text"], verbose=False)["input_ids"]) >= 270, story["title"]
 
 
-def test_no_two_stories_share_a_sentence_or_eight_words(stories):
-    texts = [story["text"] for story in stories["stories"] + stories["held_out_stories"]]
-    assert len({story["title"] for part in stories.values() for story in part}) == 160
+def test_no_two_texts_share_a_sentence_or_eight_words(stories):
+    texts = [story["text"] for part in stories.values() for story in part]
+    assert len({story["title"] for part in stories.values() for story in part}) == 224
     owner = {}
     for index, text in enumerate(texts):
         sentences = {s.strip().lower() for s in re.split(r'(?<=[.!?"])\s+', text) if len(s.split()) >= 4}
@@ -44,7 +44,7 @@ def test_openings_vary(stories):
 
 def test_the_model_is_small_and_loads():
     model = AutoModelForCausalLM.from_pretrained(BUILTIN["builtin/base_model"])
-    assert sum(p.numel() for p in model.parameters()) <= 2_000_000 and model.config.vocab_size == 4096
+    assert sum(p.numel() for p in model.parameters()) <= 3_000_000 and model.config.vocab_size == 6144
     assert sum(file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()) <= 20e6
 
 
