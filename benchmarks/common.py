@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-# hidden, mlp, layers, heads, key groups, vocabulary; 15M is the shape of llama2.c's, 1.1b TinyLlama's
+# hidden, mlp, layers, heads, key groups, vocabulary; 15M is the shape of llama2.c's, 1.1b TinyLlama's, 8b Llama 3.1's
 SHAPES = {
     "15m": (288, 768, 6, 6, 6, 32000),
     "0.1b": (768, 2048, 12, 12, 12, 32000),
     "1.1b": (2048, 5632, 22, 32, 4, 32000),
+    "8b": (4096, 14336, 32, 32, 8, 128256),
 }
 
 
@@ -74,6 +75,31 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def matmul_rate(dtype: torch.dtype, width: int | None = None) -> float:
+    """FLOP/s of square matrix products, the best of a few; on the CPU per CPU-second, because neighbours take wall time."""
+    width = width or (8192 if torch.cuda.is_available() else 2048)
+    a, b = (torch.randn(width, width, device=device()).to(dtype) for _ in range(2))
+    return 2 * width**3 / _best_seconds(lambda: a @ b)
+
+
+def copy_rate(elements: int | None = None) -> float:
+    """Bytes read and written in a second by copies that fit no cache, the best of a few."""
+    elements = elements or (2**28 if torch.cuda.is_available() else 2**26)
+    source, target = (torch.ones(elements, device=device()) for _ in range(2))
+    return 2 * 4 * elements / _best_seconds(lambda: target.copy_(source))
+
+
+def _best_seconds(call: Callable, count: int = 5) -> float:
+    clock, seconds = (time.perf_counter if torch.cuda.is_available() else time.process_time), []
+    for _ in range(count + 1):  # the first one warms up
+        start = clock()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(clock() - start)
+    return min(seconds[1:])
+
+
 def circumstances() -> dict:
     """Hardware, versions and commit."""
     here = Path(__file__).parent
@@ -92,8 +118,8 @@ def circumstances() -> dict:
     }
 
 
-def report(name: str, title: str, columns: list[str], rows: list[list[str]], facts: dict) -> None:
-    """Print a table and write benchmarks/results/DATE-NAME.json."""
+def report(name: str, title: str, columns: list[str], rows: list[list[str]], facts: dict) -> Path:
+    """Print a table and write benchmarks/results/DATE-NAME.json, whose path is returned."""
     about = circumstances()
     table = Table(title=title, caption=f"{about['hardware']}, {about['threads']} threads, commit {about['commit']}")
     for index, column in enumerate(columns):
@@ -105,3 +131,4 @@ def report(name: str, title: str, columns: list[str], rows: list[list[str]], fac
     path = RESULTS / f"{about['date']}-{name}.json"
     path.write_text(json.dumps({**about, "title": title, "columns": columns, "rows": rows, **facts}, indent=2) + "\n")
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    return path

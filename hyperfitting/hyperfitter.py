@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import json
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,7 +166,7 @@ class Hyperfitter:
             betas=(recipe.adam_beta1, recipe.adam_beta2),
             eps=recipe.adam_epsilon,
             weight_decay=recipe.weight_decay,
-            fused=self.accelerator.device.type == "cuda" or None,
+            fused=True,
         )
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         precision.check_prepared(self.accelerator, self.model, self.optimizer, recipe)
@@ -429,7 +430,7 @@ class Hyperfitter:
 
     def _log(self, record: dict) -> None:
         if self.is_main:
-            self.run.append_metrics(record)
+            self.run.append_metrics({**record, "time": round(time.time(), 3)})
         if self.recipe.report_to != "none":
             numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k != "step"}
             self.accelerator.log({f"{record['kind']}/{k}": v for k, v in numbers.items()}, step=record["step"])

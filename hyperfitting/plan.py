@@ -1,109 +1,19 @@
-"""What a run will cost, from the model's config alone: `--dry_run`.
+"""What a run will cost, from the model's config alone: `--dry_run`. The arithmetic is in cost_model.py."""
 
-Memory follows Rajbhandari et al., *ZeRO* (2020), section 3: model states only, to which activations and logits are
-added by a rule of thumb. Times assume the rates below; they are there to compare layouts, not to promise seconds.
-"""
-
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.table import Table
 
 from .console import make_console
+from .cost_model import GPU_RATES, GPUS_PER_MACHINE, Layout, ModelSize, Rates, activation_bytes, step_flops, step_time
 from .errors import UserError
 from .launching import LaunchRequest, launch_request, read_accelerate_config
 from .modeling import load_config
 from .recipe import Recipe, RecipeError
 
 GIB = 2**30
-# One H100-class GPU: bf16 matrix rate reached in practice, all-reduce bandwidth in a machine and between machines.
-ASSUMED_FLOPS, ASSUMED_LOCAL, ASSUMED_NETWORK, GPUS_PER_MACHINE = 4e14, 3e11, 4e10, 8
-RANKS = (1, 2, 4, 8, 64)
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """What the plan needs to know of a model; `parameters` counts tied weights once."""
-
-    parameters: int
-    layers: int
-    hidden: int
-    vocabulary: int
-
-    @classmethod
-    def of(cls, config) -> "ModelSize":
-        """Counted on a model without storage, built from its config."""
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-        text = config.get_text_config()
-        return cls(
-            sum(p.numel() for p in model.parameters()), text.num_hidden_layers, text.hidden_size, text.vocab_size
-        )
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Who holds what. strategy: single, ddp, zero1, zero2, zero3, zero3_offload, fsdp2."""
-
-    strategy: str
-    ranks: int
-    bf16: bool
-    accumulation: int
-
-    def state_bytes(self) -> tuple[float, float]:
-        """Bytes per parameter on one rank's (GPU, CPU): weights, gradients, fp32 masters and Adam's two moments."""
-        n = self.ranks
-        if self.strategy in ("single", "ddp"):
-            return (18.0 if self.bf16 else 16.0), 0.0  # 4 + 4 + 8, and autocast keeps bf16 copies of the weights
-        if self.strategy == "fsdp2":
-            return 16.0 / n, 0.0
-        weight = 2 if self.bf16 else 4
-        gradient = 4 if self.accumulation > 1 or not self.bf16 else 2
-        masters_and_moments = 12
-        if self.strategy == "zero1":
-            return weight + gradient + masters_and_moments / n, 0.0
-        if self.strategy == "zero2":
-            return weight + (gradient + masters_and_moments) / n, 0.0
-        if self.strategy == "zero3":
-            return (weight + gradient + masters_and_moments) / n, 0.0
-        return (weight + gradient) / n, masters_and_moments / n  # zero3_offload
-
-    def communicated_bytes(self) -> float:
-        """Bytes per parameter that one rank sends in a step: reduce-scatter of gradients, all-gather of weights."""
-        size = 2 if self.bf16 else 4
-        part = (self.ranks - 1) / self.ranks
-        if self.strategy in ("single", "ddp"):
-            return 2 * part * 4  # fp32 gradients
-        if self.strategy in ("zero1", "zero2"):
-            return 2 * part * size
-        return 3 * part * size * self.accumulation  # weights are gathered for every forward and backward pass
-
-
-def activation_bytes(size: ModelSize, recipe: Recipe, micro: int, bf16: bool) -> float:
-    """Activations of one forward and backward pass (34 bytes x width x layer x token in bf16, Korthikanti et al. 2022
-    without attention matrices; with gradient checkpointing only each layer's input) and three copies of the logits."""
-    tokens = micro * recipe.seq_len
-    width = 1 if bf16 else 2
-    layers = size.layers * (2 if recipe.gradient_checkpointing else 34) + (34 if recipe.gradient_checkpointing else 0)
-    return tokens * size.hidden * layers * width + tokens * size.vocabulary * 3 * 4
-
-
-def step_flops(size: ModelSize, recipe: Recipe) -> float:
-    """Floating-point operations of one optimizer step: 6 per parameter and token, and attention's 12 x layers x width x
-    seq_len per token (Chowdhery et al. 2022, appendix B); a third more with gradient checkpointing."""
-    tokens = recipe.global_batch_size * recipe.seq_len
-    flops = tokens * (6 * size.parameters + 12 * size.layers * size.hidden * recipe.seq_len)
-    return flops * (4 / 3 if recipe.gradient_checkpointing else 1)
-
-
-def communication_share(size: ModelSize, recipe: Recipe, layout: Layout) -> float:
-    """Time to communicate over time to compute, one step, at the assumed rates; above 1 the network is waited for."""
-    bandwidth = ASSUMED_LOCAL if layout.ranks <= GPUS_PER_MACHINE else ASSUMED_NETWORK
-    communicate = layout.communicated_bytes() * size.parameters / bandwidth
-    return communicate / (step_flops(size, recipe) / layout.ranks / ASSUMED_FLOPS)
+RANKS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def chosen_layout(recipe: Recipe) -> tuple[LaunchRequest, str]:
@@ -126,6 +36,13 @@ def strategy_name(request: LaunchRequest) -> str:
     if request.strategy == "deepspeed":
         return f"zero{request.zero_stage}" + ("_offload" if request.offload else "")
     return {"fsdp": "fsdp2"}.get(request.strategy, request.strategy)
+
+
+def assumed_rates() -> tuple[str, Rates]:
+    """The GPU that times are given for: this machine's when its rates are known, else an H100."""
+    here = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    name = next((name for name in GPU_RATES if name in here), "H100")
+    return name, GPU_RATES[name]
 
 
 def print_plan(recipe: Recipe) -> None:
@@ -159,18 +76,20 @@ def print_plan(recipe: Recipe) -> None:
     console.print(
         f"  steps: {recipe.epochs} epochs x {recipe.steps_per_epoch()} = {steps:,}; tokens: {tokens:,}; FLOPs: {flops:.3g}"
     )
-    console.print(_table(size, recipe, layout))
+    gpu, rates = assumed_rates()
+    console.print(_table(size, recipe, layout, rates))
     console.print(
-        f"  GiB: model states and, in brackets, activations and logits of one pass. comm/compute at {ASSUMED_FLOPS:.0e} FLOP/s a "
-        f"GPU, {ASSUMED_LOCAL:.0e} B/s in a machine of {GPUS_PER_MACHINE}, {ASSUMED_NETWORK:.0e} B/s between machines;\n"
-        "  above 1 the run is communication-bound. A step is only "
-        f"{recipe.global_batch_size * recipe.seq_len:,} tokens: the fewest GPUs that hold the states win, ZeRO-2 before ZeRO-3."
+        "  GiB: model states and, in brackets, activations and logits of one pass. Times are estimates with nothing overlapped, for "
+        f"{gpu}s in machines of {GPUS_PER_MACHINE}: {rates.flops:.0e} FLOP/s,\n"
+        f"  {rates.memory:.1e} B/s of memory, {rates.local:.0e} B/s within a machine, {rates.network:.0e} B/s between machines. "
+        "Above 1 in comm/compute a run is communication-bound. A step is only\n"
+        f"  {recipe.global_batch_size * recipe.seq_len:,} tokens: the fewest GPUs that hold the states win, ZeRO-2 before ZeRO-3."
     )
 
 
-def _table(size: ModelSize, recipe: Recipe, chosen: Layout) -> Table:
+def _table(size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates) -> Table:
     table = Table(show_edge=False, pad_edge=False)
-    for name in ("layout", "ranks", "bytes/param", "GiB per GPU", "GiB CPU", "comm/compute", ""):
+    for name in ("layout", "ranks", "GiB per GPU", "GiB CPU", "ms/step", "run, h", "comm/compute", ""):
         table.add_column(name, justify="left" if name in ("layout", "") else "right")
     layouts = [chosen]
     for strategy in ("zero1", "zero2", "zero3"):
@@ -183,16 +102,17 @@ def _table(size: ModelSize, recipe: Recipe, chosen: Layout) -> Table:
     for index, layout in enumerate(layouts):
         try:
             micro = recipe.accumulation_steps(layout.ranks)[0]
-            share = communication_share(size, recipe, layout)
-            verdict = f"{share:.2f}", "communication-bound" if share > 1 else ""
+            time = step_time(size, recipe, layout, rates)
+            share, hours = time.communication / time.compute, time.seconds * recipe.total_steps() / 3600
+            bound = "communication-bound" if share > 1 else ""
+            verdict = f"{time.seconds * 1e3:,.0f}", f"{hours:.2f}", f"{share:.2f}", bound
         except RecipeError:
-            micro, verdict = 1, ("-", f"{recipe.global_batch_size} rows cannot be divided")
+            micro, verdict = 1, ("-", "-", "-", f"{recipe.global_batch_size} rows cannot be divided")
         gpu, cpu = layout.state_bytes()
         active = activation_bytes(size, recipe, micro, layout.bf16)
         table.add_row(
             f"{layout.strategy} (chosen)" if index == 0 else layout.strategy,
             str(layout.ranks),
-            f"{gpu + cpu:.2f}",
             f"{gpu * size.parameters / GIB:.1f} (+{active / GIB:.1f})",
             f"{cpu * size.parameters / GIB:.1f}" if cpu else "",
             *verdict,

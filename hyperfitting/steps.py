@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import torch
-from torch.nn import functional
 
 
 def epoch_order(rows: int, seed: int, epoch: int) -> torch.Tensor:
@@ -13,8 +12,35 @@ def epoch_order(rows: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 def next_token_loss(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """(rows, seq_len, vocabulary) logits, (rows, seq_len) ids -> fp32 sum of -log p over the predicted tokens, nats."""
-    return functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
+    """(rows, seq_len, vocabulary) logits, (rows, seq_len) ids -> fp32 sum of -log p over the predicted tokens, nats.
+
+    fp32 logits are overwritten, and `backward` can be called once: see `_CrossEntropyInPlace`.
+    """
+    return _CrossEntropyInPlace.apply(logits.float(), ids)
+
+
+class _CrossEntropyInPlace(torch.autograd.Function):
+    """Turns the logits into log-probabilities, and those into the gradient, in the memory of the logits themselves.
+
+    The logits are the largest tensor of a step. `functional.cross_entropy` over all positions but the last makes five
+    more of that size: the positions copied, the log-probabilities, the gradient of each, and zeros to put it into.
+    """
+
+    @staticmethod
+    def forward(ctx, logits, ids):
+        torch.log_softmax(logits, -1, out=logits)
+        ctx.save_for_backward(logits, ids)
+        return -logits[:, :-1].gather(-1, ids[:, 1:, None]).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, scale):
+        log_p, ids = ctx.saved_tensors
+        gradient = log_p.detach().exp_()
+        targets = ids[:, 1:, None]
+        gradient[:, :-1].scatter_add_(-1, targets, gradient.new_full((), -1.0).expand_as(targets))
+        gradient[:, -1] = 0  # predicts nothing in the row
+        return gradient.mul_(scale), None
 
 
 class LateReader:

@@ -4,7 +4,7 @@ import pytest
 
 from hyperfitting import Recipe, UserError
 from hyperfitting.cli import main
-from hyperfitting.plan import Layout, ModelSize, communication_share, step_flops
+from hyperfitting.cost_model import GPU_RATES, Layout, ModelSize, Rates, step_flops, step_time
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -62,13 +62,32 @@ def test_state_bytes_follow_the_zero_paper():
     assert gpu("zero2", 2, accumulation=2) == 2 + (4 + 12) / 2
 
 
-def test_flops_and_communication():
-    size = ModelSize(parameters=10**9, layers=20, hidden=2048, vocabulary=32000)
-    recipe = Recipe.load()
-    assert step_flops(size, recipe) == pytest.approx(2048 * (6e9 + 12 * 20 * 2048 * 256))
-    shares = [communication_share(size, recipe, Layout("zero2", n, True, 1)) for n in (1, 2, 4, 8)]
-    assert shares[0] == 0 and shares == sorted(shares)
-    assert communication_share(size, recipe, Layout("zero3", 8, True, 1)) > shares[3]
+SIZE = ModelSize(parameters=10**9, layers=20, hidden=2048, vocabulary=32000)
+
+
+def test_step_time_adds_up_from_the_rates():
+    recipe, rates = Recipe.load(), Rates(flops=1e12, memory=1e9, local=1e8, network=1e7, host=1e6)
+    flops = 2048 * (6e9 + 12 * 20 * 2048 * 256)
+    assert step_flops(SIZE, recipe) == pytest.approx(flops)
+
+    def time(strategy, ranks, rates=rates):
+        return step_time(SIZE, recipe, Layout(strategy, ranks, True, 1), rates)
+
+    alone = time("single", 1)
+    assert (alone.compute, alone.optimizer, alone.communication) == pytest.approx((flops / 1e12, 28, 0))
+    assert alone.seconds == pytest.approx(flops / 1e12 + 28)
+    assert time("ddp", 8).optimizer == 28 and time("zero1", 8).optimizer == 3.5  # every rank updates its share
+    assert time("zero3_offload", 8).optimizer == 3500
+    assert time("zero2", 8).communication == pytest.approx(2 * 7 / 8 * 2 * 1e9 / 1e8)
+    assert time("zero3", 16).communication == pytest.approx(3 * 15 / 16 * 2 * 1e9 / 1e7)  # leaves the machine
+    slow_memory = Rates(flops=1e15, memory=1e9, local=1e8, network=1e7, host=1e6)
+    assert time("single", 1, slow_memory).compute == pytest.approx(6)  # bf16 weights, read twice, gradient written
+
+
+def test_a_step_of_the_paper_does_not_scale_to_more_machines():
+    recipe = Recipe.load(global_batch_size=64)
+    seconds = [step_time(SIZE, recipe, Layout("zero2", n, True, 1), GPU_RATES["H100"]).seconds for n in (1, 2, 8, 64)]
+    assert seconds[3] > seconds[2]
 
 
 def test_a_missing_accelerate_config(tiny):

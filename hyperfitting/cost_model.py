@@ -1,0 +1,149 @@
+"""What a layout costs: bytes on every rank, and the time of one optimizer step from a machine's rates.
+
+Memory follows Rajbhandari et al., *ZeRO* (2020), section 3: model states only, to which activations and logits are
+added by a rule of thumb. Times are for comparing layouts; the default rates are an assumption, not a promise.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from .recipe import Recipe
+
+GPUS_PER_MACHINE = 8
+ADAM_BYTES = 28  # per parameter: fp32 weight, gradient and two moments are read, weight and moments written
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one process gets out of its machine in a second.
+
+    Attributes:
+        flops: floating-point operations of matrix products, at the dtype of the computation.
+        memory: bytes read and written in the memory of the device.
+        local, network: bytes sent in a collective within a machine of GPUS_PER_MACHINE, and between machines.
+        host: bytes of optimizer state that move in the CPU's memory and over its bus, for offloading.
+    """
+
+    flops: float
+    memory: float
+    local: float
+    network: float
+    host: float
+
+
+# Dense bf16 at 40 % of the data sheet's peak, HBM at 80 %; NVLink 4 and one 400 Gbit/s InfiniBand port per GPU.
+GPU_RATES = {
+    "H100": Rates(flops=4e14, memory=2.7e12, local=3e11, network=4e10, host=2e10),
+    "H200": Rates(flops=4e14, memory=3.8e12, local=3e11, network=4e10, host=2e10),
+}
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What a cost depends on; `parameters` counts tied weights once."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config) -> "ModelSize":
+        """Counted on a model without storage, built from its config."""
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+        text = config.get_text_config()
+        return cls(
+            sum(p.numel() for p in model.parameters()), text.num_hidden_layers, text.hidden_size, text.vocab_size
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Who holds what. strategy: single, ddp, zero1, zero2, zero3, zero3_offload, fsdp2."""
+
+    strategy: str
+    ranks: int
+    bf16: bool
+    accumulation: int
+
+    def state_bytes(self) -> tuple[float, float]:
+        """Bytes per parameter on one rank's (GPU, CPU): weights, gradients, fp32 masters and Adam's two moments."""
+        n = self.ranks
+        if self.strategy in ("single", "ddp"):
+            return (18.0 if self.bf16 else 16.0), 0.0  # 4 + 4 + 8, and autocast keeps bf16 copies of the weights
+        if self.strategy == "fsdp2":
+            return 16.0 / n, 0.0
+        weight = 2 if self.bf16 else 4
+        gradient = 4 if self.accumulation > 1 or not self.bf16 else 2
+        masters_and_moments = 12
+        if self.strategy == "zero1":
+            return weight + gradient + masters_and_moments / n, 0.0
+        if self.strategy == "zero2":
+            return weight + (gradient + masters_and_moments) / n, 0.0
+        if self.strategy == "zero3":
+            return (weight + gradient + masters_and_moments) / n, 0.0
+        return (weight + gradient) / n, masters_and_moments / n  # zero3_offload
+
+    def communicated_bytes(self) -> float:
+        """Bytes per parameter that one rank sends in a step: reduce-scatter of gradients, all-gather of weights."""
+        size = 2 if self.bf16 else 4
+        part = (self.ranks - 1) / self.ranks
+        if self.strategy in ("single", "ddp"):
+            return 2 * part * 4  # fp32 gradients
+        if self.strategy in ("zero1", "zero2"):
+            return 2 * part * size
+        return 3 * part * size * self.accumulation  # weights are gathered for every forward and backward pass
+
+
+def activation_bytes(size: ModelSize, recipe: Recipe, micro: int, bf16: bool) -> float:
+    """Activations of one forward and backward pass (34 bytes x width x layer x token in bf16, Korthikanti et al. 2022
+    without attention matrices; with gradient checkpointing only each layer's input) and the logits: alone in fp32, and in
+    bf16 beside their gradient and an fp32 copy."""
+    tokens = micro * recipe.seq_len
+    width = 1 if bf16 else 2
+    layers = size.layers * (2 if recipe.gradient_checkpointing else 34) + (34 if recipe.gradient_checkpointing else 0)
+    return tokens * size.hidden * layers * width + tokens * size.vocabulary * (8 if bf16 else 4)
+
+
+def step_flops(size: ModelSize, recipe: Recipe) -> float:
+    """Floating-point operations of one optimizer step: 6 per parameter and token, and attention's 12 x layers x width x
+    seq_len per token (Chowdhery et al. 2022, appendix B); a third more with gradient checkpointing."""
+    tokens = recipe.global_batch_size * recipe.seq_len
+    flops = tokens * (6 * size.parameters + 12 * size.layers * size.hidden * recipe.seq_len)
+    return flops * (4 / 3 if recipe.gradient_checkpointing else 1)
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one optimizer step, by what they go to."""
+
+    compute: float
+    optimizer: float
+    communication: float
+
+    @property
+    def seconds(self) -> float:
+        """All three in turn. What a library overlaps can bring it down to the largest of them."""
+        return self.compute + self.optimizer + self.communication
+
+
+def step_time(size: ModelSize, recipe: Recipe, layout: Layout, rates: Rates) -> StepTime:
+    """The least that one optimizer step takes in `layout` at `rates`.
+
+    Computation takes its operations, or, when a rank has few rows, the reading of the weights for the forward and the
+    backward pass and the writing of their gradient.
+    """
+    weights = 3 * (2 if layout.bf16 else 4) * size.parameters * layout.accumulation
+    compute = max(step_flops(size, recipe) / layout.ranks / rates.flops, weights / rates.memory)
+    shards = 1 if layout.strategy in ("single", "ddp") else layout.ranks
+    adam = ADAM_BYTES * size.parameters / shards
+    bandwidth = rates.local if layout.ranks <= GPUS_PER_MACHINE else rates.network
+    return StepTime(
+        compute,
+        adam / (rates.host if layout.strategy.endswith("offload") else rates.memory),
+        layout.communicated_bytes() * size.parameters / bandwidth,
+    )
