@@ -136,6 +136,14 @@ def test_files_of_another_tool(tiny, tmp_path, capsys):
     assert "ttr_words" in json.loads((tmp_path / "c" / "scores.json").read_text())["conditions"][0]["scores"]
 
 
+def test_true_continuations_may_be_words_alone(reference, tmp_path):
+    rows = [{"id": i, "token_ids": [5 + i, 6, 7] * 40, "reference": "in words"} for i in range(2)]
+    file = write(tmp_path / "f.jsonl", rows)
+    assert call(file, "--train_rows", reference, "--output_dir", tmp_path / "s") == 0
+    mine, original = json.loads((tmp_path / "s" / "scores.json").read_text())["conditions"]
+    assert "quotes" in mine and "quotes" not in original and original["scores"]["length_words"]["value"] == 2
+
+
 def test_other_contexts_are_not_compared_unless_asked(generations, tmp_path, capsys):
     foreign = write(
         tmp_path / "f.jsonl", [{"id": "z", "token_ids": [1, 2, 3] * 40}, {"id": "w", "token_ids": [4] * 120}]
@@ -164,6 +172,7 @@ MISTAKES = {
     "one name twice": (["GOOD", "GOOD"], "two sets are named 'good': write NAME=WHERE"),
     "a group without a name": (["--group", "GOOD"], "must be NAME=WHERE,WHERE"),
     "another tokenizer's rows": (["RUNS", "--train_rows", "OTHER"], "made with another tokenizer than"),
+    "rows beside words": (["WORDS", "--train_rows", "RUN"], "compares token ids, and 'words' has none"),
     "no output": (["GOOD", "--output_dir", "WORDS"], "is a file"),
 }
 
@@ -183,7 +192,7 @@ def test_bad_input(mistake, generations, reference, tiny, tmp_path, capsys):
         "BEYOND": write(tmp_path / "beyond.jsonl", [{"id": 1, "token_ids": [1, 99999]}]),
         "BROKEN": write(tmp_path / "broken.jsonl", [{"id": 1, "token_ids": [1, "two"]}]),
         **{"EMPTY": tmp_path / "empty", "NOTHING": tmp_path / "nothing.jsonl", "TINY": tiny / "fp32"},
-        **{"RUNS": generations / "other", "OTHER": tmp_path / "run"},
+        **{"RUNS": generations / "other", "OTHER": tmp_path / "run", "RUN": reference},
     }
     output = [] if "--output_dir" in words else ["--output_dir", tmp_path / "out"]
     assert call(*(files.get(word, word) for word in words), *output) == 2

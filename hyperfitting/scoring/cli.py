@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..run_folder import write_atomically
 from . import tables
 from .generation_set import GenerationSet, load_generation_sets
+from .metrics import find_metric
 from .results import Results, TrainRows, score_conditions
 from .scores import Condition
 
@@ -62,10 +63,12 @@ def _run(arguments: list[str] | None) -> None:
 
     if args.per_device_eval_batch_size < 1:
         raise UserError("per_device_eval_batch_size must be at least 1")
+    for name in args.metrics or []:  # what is wrong or missing is said before anything is computed
+        find_metric(name)
     if args.mauve_model:
         from .mauve import import_mauve
 
-        import_mauve()  # what is missing is said before anything is computed
+        import_mauve()
     output = Path(args.output_dir)
     _check_free(output, args.overwrite)
     quiet_libraries()
@@ -160,14 +163,16 @@ def _load_tokenizer(name: str):
     try:
         return AutoTokenizer.from_pretrained(resolve(name))
     except (OSError, ValueError) as error:
-        raise UserError(f"tokenizer {name!r} cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+        raise UserError(
+            f"tokenizer {name!r} cannot be loaded: set --tokenizer ({' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 def _load_train_rows(where: str, conditions: list[Condition], tokenizer) -> TrainRows:
     """The rows of a run, or of a dataset tokenized with --tokenizer.
 
     Raises:
-        UserError: when the texts were made with another tokenizer.
+        UserError: when texts have no token ids, or were made with another tokenizer.
     """
     from ..corpus import Corpus, tokenizer_fingerprint
     from ..generation.loading import load_training_rows
@@ -182,6 +187,8 @@ def _load_train_rows(where: str, conditions: list[Condition], tokenizer) -> Trai
         rows, fingerprint = load_training_rows(where, tokenizer)[0], tokenizer_fingerprint(tokenizer)
         train = TrainRows(rows, [f"{Path(where).name}#{i}" for i in range(len(rows))])
     for condition in conditions:
+        if not all(texts.has_tokens for texts in condition.sets):
+            raise UserError(f"--train_rows compares token ids, and {condition.name!r} has none: give --tokenizer")
         made_with = condition.first.manifest.get("tokenizer_fingerprint")
         if made_with is None and tokenizer is not None and not condition.first.manifest:
             made_with = tokenizer_fingerprint(tokenizer)

@@ -88,7 +88,7 @@ class Results:
             parts = self.by_source[name].items()
             entry["by_source"] = {source: {m: _score_json(s) for m, s in scores.items()} for source, scores in parts}
         entry["curves"] = self.curves[name]
-        if self.train is not None:
+        if name in self.quotes:
             lengths, counts = np.unique(self.overlap_lengths(condition), return_counts=True)
             entry["overlap_histogram"] = {str(int(x)): int(n) for x, n in zip(lengths, counts, strict=True)}
             entry["quotes"] = [asdict(quote) for quote in self.quotes[name][:LISTED_QUOTES]]
@@ -137,7 +137,8 @@ def score_conditions(
         | ({f"{side}_by_position": curve for side, curve in models[c.name].curves.items()} if c.name in models else {})
         for c in shown
     }
-    quotes = {c.name: longest_quotes(c.first, train.rows, tokenizers(c.first)) for c in shown} if train else {}
+    with_tokens = [c for c in shown if train and c.first.has_tokens]  # true continuations may be words alone
+    quotes = {c.name: longest_quotes(c.first, train.rows, tokenizers(c.first)) for c in with_tokens}
     by_source = {c.name: _by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
     return Results(shown, scored, by_source, differences, columns, notes, curves, quotes, train)
 

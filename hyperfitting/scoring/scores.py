@@ -9,7 +9,7 @@ from ..errors import UserError
 from .generation_set import GenerationSet, generation_set
 from .metrics import METRICS, WORDS, Metric, Sequences, find_metric
 from .statistics import PERMUTATIONS, RESAMPLES, bootstrap_interval, holm, mean, paired_interval, permutation_p
-from .text import SHADE_WINDOW, ttr_by_position
+from .text import ttr_by_position
 
 QUOTE_LENGTH = 8  # tokens from which a quotation is listed
 
@@ -221,11 +221,6 @@ def ttr_curve(condition: Condition) -> list[float]:
     curves = [ttr_by_position(text) for texts in condition.sets for text in Sequences(texts, unit).texts if text]
     reach = min(map(len, curves), default=0)
     return np.mean([curve[:reach] for curve in curves], axis=0).tolist() if reach else []
-
-
-def ttr_curve_positions(curve: Sequence[float]) -> list[int]:
-    """The last token of each window of `ttr_curve`."""
-    return [SHADE_WINDOW * (i + 1) for i in range(len(curve))]
 
 
 @dataclass(frozen=True)
