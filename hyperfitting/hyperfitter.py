@@ -18,6 +18,7 @@ from .corpus import Corpus, build_corpus
 from .curves import draw_curves
 from .errors import TrainingError, UserError
 from .final_model import check_written_model, push_to_hub, write_model
+from .host_memory import kept_memory
 from .modeling import (
     DTYPES,
     check_window,
@@ -120,7 +121,7 @@ class Hyperfitter:
         with self._sole_writer(resume, overwrite), self.console:
             self._set_up(resume)
             try:
-                with self._catch_signals():
+                with self._catch_signals(), kept_memory():
                     self._train()
             except Interrupted:
                 with contextlib.suppress(Interrupted):
