@@ -26,13 +26,11 @@ SHAPES = {
 }
 
 
-def random_llama(size: str, dtype: torch.dtype = torch.float32, positions: int = 2048):
-    """A Llama of that size with random weights, on the GPU when there is one."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+def llama_config(size: str, positions: int = 2048):
+    from transformers import LlamaConfig
 
     hidden, mlp, layers, heads, groups, vocabulary = SHAPES[size]
-    torch.manual_seed(0)
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=hidden,
         intermediate_size=mlp,
@@ -43,7 +41,23 @@ def random_llama(size: str, dtype: torch.dtype = torch.float32, positions: int =
         tie_word_embeddings=size == "15m",
         initializer_range=0.1,  # wide, so that greedy texts differ and no two logits are near each other
     )
-    return LlamaForCausalLM(config).to(device(), dtype).eval()
+
+
+def random_llama(size: str, dtype: torch.dtype = torch.float32, positions: int = 2048):
+    """A Llama of that size with random weights, on the GPU when there is one."""
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(llama_config(size, positions)).to(device(), dtype).eval()
+
+
+def save_random_llama(size: str, folder: Path) -> None:
+    """Write `random_llama(size)` for processes that load it: the 15M model in fp32, larger ones as they are published, in
+    bf16. This process keeps no memory of the GPU."""
+    dtype = torch.float32 if size == "15m" else torch.bfloat16
+    random_llama(size, dtype).save_pretrained(folder)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def device() -> torch.device:

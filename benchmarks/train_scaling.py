@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import torch
-from common import copy_rate, matmul_rate, median_range, random_llama, report
+from common import copy_rate, llama_config, matmul_rate, median_range, report, save_random_llama
 from train_speed import StepClock, timed_hyperfitter
 
 from hyperfitting.cost_model import Layout, ModelSize, Rates, step_time
@@ -89,16 +89,13 @@ def main() -> None:
     runs = [("ddp", 1), *((strategy, 2) for strategy in args.strategies)]
     measured = {run: [] for run in runs}
     with tempfile.TemporaryDirectory() as folder:
-        model = random_llama("15m")
-        size = ModelSize.of(model.config)
-        model.save_pretrained(Path(folder) / "model")
-        del model
+        save_random_llama("15m", Path(folder) / "model")
         for _ in range(args.rounds):
             for run in runs:
                 measured[run].append(launch(*run, Path(folder), args.steps))
     sent = max(result["sent"] for results in measured.values() for result in results if result["sent"])
     rates = Rates(matmul_rate(torch.float32), copy_rate(), local=sent, network=sent, host=1)
-    recipe, rows = Recipe.load(), []
+    size, recipe, rows = ModelSize.of(llama_config("15m")), Recipe.load(), []
     for (strategy, ranks), results in measured.items():
         strategy = "single" if ranks == 1 else strategy
         wall, cpu = ([1e3 * statistics.median(r[clock]) for r in results] for clock in ("wall", "cpu"))

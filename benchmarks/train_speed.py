@@ -23,7 +23,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from common import SHAPES, copy_rate, device, matmul_rate, median_range, peak_memory, random_llama, report
+from common import (
+    SHAPES,
+    copy_rate,
+    device,
+    llama_config,
+    matmul_rate,
+    median_range,
+    peak_memory,
+    report,
+    save_random_llama,
+)
 
 from hyperfitting import Corpus, Hyperfitter
 from hyperfitting.cost_model import Layout, ModelSize, Rates, step_flops, step_time
@@ -245,16 +255,13 @@ def main() -> None:
     rates = {"flops": [], "memory": []}
     dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
     with tempfile.TemporaryDirectory() as folder:
-        model = random_llama(args.size)
-        size = ModelSize.of(model.config)
-        model.save_pretrained(Path(folder) / "model")
-        del model
+        save_random_llama(args.size, Path(folder) / "model")
         for _ in range(args.rounds):
             for side in sides:
                 measured[side].append(measure(args, side, Path(folder)))
             rates["flops"].append(matmul_rate(dtype))
             rates["memory"].append(copy_rate())
-    show(args, size, measured, rates)
+    show(args, ModelSize.of(llama_config(args.size)), measured, rates)
 
 
 def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str, list[float]]) -> None:

@@ -1,16 +1,17 @@
 """What a layout costs: bytes on every rank, and the time of one optimizer step from a machine's rates.
 
-Memory follows Rajbhandari et al., *ZeRO* (2020), section 3: model states only, to which activations and logits are
-added by a rule of thumb. Times are for comparing layouts; the default rates are an assumption, not a promise.
+Model states follow Rajbhandari et al., *ZeRO* (2020), section 3; pass_memory.py counts what a pass adds to them. Times are for comparing layouts; the default rates are an assumption, not a promise.
 """
 
 from dataclasses import dataclass
 
 import torch
 
+from .pass_memory import PassMemory
 from .recipe import Recipe
 
 GPUS_PER_MACHINE = 8
+WEIGHT_AND_MOMENTS = 12  # bytes per parameter, all fp32
 ADAM_BYTES = 28  # per parameter: fp32 weight, gradient and two moments are read, weight and moments written
 
 
@@ -74,12 +75,12 @@ class Layout:
         """Bytes per parameter on one rank's (GPU, CPU): weights, gradients, fp32 masters and Adam's two moments."""
         n = self.ranks
         if self.strategy in ("single", "ddp"):
-            return (18.0 if self.bf16 else 16.0), 0.0  # 4 + 4 + 8, and autocast keeps bf16 copies of the weights
+            return WEIGHT_AND_MOMENTS + 4.0 + 2.0 * self.bf16, 0.0  # autocast keeps bf16 copies of the weights
         if self.strategy == "fsdp2":
             return 16.0 / n, 0.0
         weight = 2 if self.bf16 else 4
         gradient = 4 if self.accumulation > 1 or not self.bf16 else 2
-        masters_and_moments = 12
+        masters_and_moments = WEIGHT_AND_MOMENTS
         if self.strategy == "zero1":
             return weight + gradient + masters_and_moments / n, 0.0
         if self.strategy == "zero2":
@@ -99,14 +100,14 @@ class Layout:
         return 3 * part * size * self.accumulation  # weights are gathered for every forward and backward pass
 
 
-def activation_bytes(size: ModelSize, recipe: Recipe, micro: int, bf16: bool) -> float:
-    """Activations of one forward and backward pass (34 bytes x width x layer x token in bf16, Korthikanti et al. 2022
-    without attention matrices; with gradient checkpointing only each layer's input) and the logits: alone in fp32, and in
-    bf16 beside their gradient and an fp32 copy."""
-    tokens = micro * recipe.seq_len
-    width = 1 if bf16 else 2
-    layers = size.layers * (2 if recipe.gradient_checkpointing else 34) + (34 if recipe.gradient_checkpointing else 0)
-    return tokens * size.hidden * layers * width + tokens * size.vocabulary * (8 if bf16 else 4)
+def peak_bytes(size: ModelSize, layout: Layout, memory: PassMemory | None) -> tuple[float, float]:
+    """The most that one rank's (GPU, CPU) holds in a step. With `memory` None activations are left out."""
+    gpu, cpu = (per_parameter * size.parameters for per_parameter in layout.state_bytes())
+    if memory is None:
+        return gpu, cpu
+    if layout.strategy == "single":  # no gradient outlives the optimizer's step: they take the place of activations
+        return WEIGHT_AND_MOMENTS * size.parameters + memory.everything, cpu
+    return gpu + memory.activations, cpu
 
 
 def step_flops(size: ModelSize, recipe: Recipe) -> float:

@@ -6,10 +6,11 @@ import torch
 from rich.table import Table
 
 from .console import make_console
-from .cost_model import GPU_RATES, GPUS_PER_MACHINE, Layout, ModelSize, Rates, activation_bytes, step_flops, step_time
+from .cost_model import GPU_RATES, GPUS_PER_MACHINE, Layout, ModelSize, Rates, peak_bytes, step_flops, step_time
 from .errors import UserError
 from .launching import LaunchRequest, launch_request, read_accelerate_config
 from .modeling import load_config
+from .pass_memory import pass_memory
 from .recipe import Recipe, RecipeError
 
 GIB = 2**30
@@ -52,7 +53,8 @@ def print_plan(recipe: Recipe) -> None:
         UserError: when the recipe cannot run in the chosen layout.
     """
     console = make_console(soft_wrap=True)
-    size = ModelSize.of(load_config(recipe))
+    config = load_config(recipe)
+    size = ModelSize.of(config)
     request, source = chosen_layout(recipe)
     micro, accumulation = recipe.accumulation_steps(request.num_processes)
     bf16 = (recipe.mixed_precision or request.mixed_precision or "bf16") == "bf16"
@@ -77,9 +79,12 @@ def print_plan(recipe: Recipe) -> None:
         f"  steps: {recipe.epochs} epochs x {recipe.steps_per_epoch()} = {steps:,}; tokens: {tokens:,}; FLOPs: {flops:.3g}"
     )
     gpu, rates = assumed_rates()
-    console.print(_table(size, recipe, layout, rates))
+    with console.status("counting the memory of a pass"):
+        table, counted = _table(config, size, recipe, layout, rates)
+    console.print(table)
     console.print(
-        "  GiB: model states and, in brackets, activations and logits of one pass. Times are estimates with nothing overlapped, for "
+        f"  GiB: the most in a step, {'' if counted else 'without activations, which this model does not let us count, and '}"
+        "without kernels' and collectives' buffers. Times are estimates with nothing overlapped, for "
         f"{gpu}s in machines of {GPUS_PER_MACHINE}: {rates.flops:.0e} FLOP/s,\n"
         f"  {rates.memory:.1e} B/s of memory, {rates.local:.0e} B/s within a machine, {rates.network:.0e} B/s between machines. "
         "Above 1 in comm/compute a run is communication-bound. A step is only\n"
@@ -87,7 +92,8 @@ def print_plan(recipe: Recipe) -> None:
     )
 
 
-def _table(size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates) -> Table:
+def _table(config, size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates) -> tuple[Table, bool]:
+    """The table of layouts, and whether activations are in its memory."""
     table = Table(show_edge=False, pad_edge=False)
     for name in ("layout", "ranks", "GiB per GPU", "GiB CPU", "ms/step", "run, h", "comm/compute", ""):
         table.add_column(name, justify="left" if name in ("layout", "") else "right")
@@ -99,6 +105,10 @@ def _table(size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates) -> Tab
             except RecipeError:
                 accumulation = 1
             layouts.append(Layout(strategy, ranks, chosen.bf16, accumulation))
+
+    most = recipe.global_batch_size
+    arguments = recipe.seq_len, chosen.bf16, recipe.gradient_checkpointing
+    one, all_rows = (pass_memory(config, rows, *arguments) for rows in (1, most))
     for index, layout in enumerate(layouts):
         try:
             micro = recipe.accumulation_steps(layout.ranks)[0]
@@ -108,15 +118,14 @@ def _table(size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates) -> Tab
             verdict = f"{time.seconds * 1e3:,.0f}", f"{hours:.2f}", f"{share:.2f}", bound
         except RecipeError:
             micro, verdict = 1, ("-", "-", "-", f"{recipe.global_batch_size} rows cannot be divided")
-        gpu, cpu = layout.state_bytes()
-        active = activation_bytes(size, recipe, micro, layout.bf16)
+        gpu, cpu = peak_bytes(size, layout, one and one.between(all_rows, (micro - 1) / max(1, most - 1)))
         table.add_row(
             f"{layout.strategy} (chosen)" if index == 0 else layout.strategy,
             str(layout.ranks),
-            f"{gpu * size.parameters / GIB:.1f} (+{active / GIB:.1f})",
-            f"{cpu * size.parameters / GIB:.1f}" if cpu else "",
+            f"{gpu / GIB:.1f}",
+            f"{cpu / GIB:.1f}" if cpu else "",
             *verdict,
             style="bold" if index == 0 else None,
             end_section=index == 0,
         )
-    return table
+    return table, one is not None
