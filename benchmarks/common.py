@@ -116,18 +116,21 @@ def _best_seconds(call: Callable, count: int = 5) -> float:
 
 def circumstances() -> dict:
     """Hardware, versions and commit."""
-    here = Path(__file__).parent
-    git = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True)
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results")
     name = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()
-        else f"{platform.machine()} CPU, {os.cpu_count()} cores"
+        else f"{platform.machine()} CPU with {torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores"
     )
     return {
         "date": datetime.date.today().isoformat(),
         "hardware": name,
         "threads": torch.get_num_threads(),
-        "commit": git.stdout.strip(),
+        "commit": git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else ""),
         "versions": {package: metadata.version(package) for package in ("torch", "transformers", "hyperfitting")},
     }
 
