@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -21,12 +22,9 @@ PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "B200": 2250e12, "A100": 312e12, "
 
 
 def quiet_libraries() -> None:
-    """Keep other libraries' progress bars and start-up notes off the command line; errors still show."""
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
+    """Keep other libraries' progress bars and start-up notes off the command line; errors still show. Call it before they
+    are imported: it imports none of them, because that takes seconds and a command may not need it."""
+    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     for name in ("accelerate", "DeepSpeed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")

@@ -5,16 +5,14 @@ from .run_folder import RunFolder
 
 def draw_curves(run: RunFolder) -> None:
     """Draw metrics.jsonl into curves.png: training and validation loss; TTR with the level of the original text."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     records = run.read_metrics()
     steps = [r for r in records if r["kind"] == "train"]
     evaluations = [r for r in records if r["kind"] == "evaluation"]
     probed = [r for r in evaluations if r.get("ttr") is not None]
-    figure, axes = pyplot.subplots(1, 2 if probed else 1, figsize=(9 if probed else 5, 3.4), squeeze=False)
+    figure = Figure(figsize=(9 if probed else 5, 3.4), layout="tight")
+    axes = figure.subplots(1, 2 if probed else 1, squeeze=False)
     losses = axes[0][0]
     if steps:
         losses.plot(
@@ -39,6 +37,4 @@ def draw_curves(run: RunFolder) -> None:
             texts.axhline(probed[-1]["original_ttr"], color="grey", ls="--", lw=1, label="original text")
         texts.set(xlabel="epoch", ylabel=f"TTR, last 96 tokens (n = {probed[-1]['n_texts']})", ylim=(0, 1))
         texts.legend(frameon=False)
-    figure.tight_layout()
     figure.savefig(run.path / "curves.png", dpi=130)
-    pyplot.close(figure)

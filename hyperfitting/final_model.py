@@ -13,6 +13,7 @@ from .model_card import write_model_card
 from .modeling import save_pretrained, unsharded_copy
 from .recipe import Recipe
 from .run_folder import RunFolder, replace_folder
+from .scoring.teacher_forced import position_losses
 from .validation import measure_share
 
 
@@ -57,7 +58,7 @@ def check_written_model(
             folder, trust_remote_code=recipe.trust_remote_code, use_safetensors=True, **where
         )
         rows = corpus.validation.to(model.device)
-        losses = measure_share(model, rows, recipe.per_device_eval_batch_size)[:, 0]
+        losses = measure_share(model, rows, recipe.per_device_eval_batch_size, measures=position_losses)[:, 0]
     loss = losses.double().mean().item()
     exact = dtype == torch.float32 and accelerator.mixed_precision == "no"
     if not abs(loss - expected) <= (1e-4 if exact else 0.05) * max(1.0, expected):

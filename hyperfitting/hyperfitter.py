@@ -33,6 +33,7 @@ from .progress import Progress
 from .recipe import SECTIONS, Recipe
 from .run_folder import RunFolder, describe_environment, lock_folder, write_atomically
 from .scoring import bootstrap_interval
+from .scoring.teacher_forced import position_losses
 from .steps import LateReader, epoch_order, next_token_loss
 
 # What may differ between a run and its continuation: it changes how long or how fast, not what a step computes.
@@ -344,7 +345,8 @@ class Hyperfitter:
     def _measure_training_rows(self) -> dict:
         rows = self.corpus.train[: len(self.corpus.validation)]
         batch_size = self.recipe.per_device_eval_batch_size
-        losses = validation.measure_rows(self.accelerator, self.model, rows, batch_size, self._poll)[:, 0]
+        how = rows, batch_size, self._poll, position_losses
+        losses = validation.measure_rows(self.accelerator, self.model, *how)[:, 0]
         return {
             "train_loss": float(losses.mean()),
             "train_loss_ci": bootstrap_interval(losses),
@@ -420,8 +422,8 @@ class Hyperfitter:
         self.accelerator.free_memory()
         del self.model, self.optimizer
         self._given_model = None
-        gc.collect()
         if torch.cuda.is_available():
+            gc.collect()
             torch.cuda.empty_cache()
 
     # --------------------------------------------------------------------------------------------------- small things

@@ -17,15 +17,23 @@ from .scoring import bootstrap_interval, ends_in_loop, rep_n, ttr
 from .scoring.teacher_forced import MEASURES, position_measures
 
 
-def measure_rows(accelerator, model: nn.Module, rows: torch.Tensor, batch_size: int, poll: Callable = lambda: None):
-    """Teacher-forced measures of each row: float64 numpy array (n, 6), columns MEASURES, means over its predictions, as
-    `scoring.teacher_forced` defines them.
+def measure_rows(
+    accelerator,
+    model: nn.Module,
+    rows: torch.Tensor,
+    batch_size: int,
+    poll: Callable = lambda: None,
+    measures: Callable = position_measures,
+):
+    """Teacher-forced measures of each row: float64 numpy array (n, columns of `measures`), means over its predictions.
 
     Args:
         rows: (n, seq_len) int64 token ids, the same on every rank.
         poll: called between batches, on every rank.
+        measures: `position_measures`, or `position_losses` for the loss alone.
     """
-    return spread(accelerator, rows, lambda mine: measure_share(model, mine, batch_size, poll)).double().cpu().numpy()
+    share = spread(accelerator, rows, lambda mine: measure_share(model, mine, batch_size, poll, measures))
+    return share.double().cpu().numpy()
 
 
 def spread(accelerator, rows: torch.Tensor, compute: Callable) -> torch.Tensor:
@@ -39,14 +47,20 @@ def spread(accelerator, rows: torch.Tensor, compute: Callable) -> torch.Tensor:
 
 
 @torch.no_grad()
-def measure_share(model: nn.Module, rows: torch.Tensor, batch_size: int, poll: Callable = lambda: None) -> torch.Tensor:
-    """(n, seq_len) ids on the model's device -> (n, 6) fp32 measures, in this process alone."""
+def measure_share(
+    model: nn.Module,
+    rows: torch.Tensor,
+    batch_size: int,
+    poll: Callable = lambda: None,
+    measures: Callable = position_measures,
+) -> torch.Tensor:
+    """(n, seq_len) ids on the model's device -> (n, columns of `measures`) fp32, in this process alone."""
     measured, training = [], model.training
     model.eval()
     for batch in rows.split(batch_size):
         poll()
         logits = model(input_ids=batch, use_cache=False).logits
-        measured += [position_measures(*pair).mean(0) for pair in zip(logits[:, :-1], batch[:, 1:], strict=True)]
+        measured += [measures(*pair).mean(0) for pair in zip(logits[:, :-1], batch[:, 1:], strict=True)]
     model.train(training)
     return torch.stack(measured)
 

@@ -9,7 +9,7 @@ import torch
 
 from hyperfitting.builtin import BUILTIN
 from hyperfitting.errors import UserError
-from hyperfitting.generation.loading import load_for_generation
+from hyperfitting.generation.loading import load_model, load_tokenizer
 from hyperfitting.scoring import mauve
 from hyperfitting.scoring.generation_set import generation_set
 from hyperfitting.scoring.mauve import mauve_score
@@ -70,7 +70,7 @@ def test_empty_texts_are_counted_and_seeds_of_generation_too():
 
 
 def test_features_are_the_last_hidden_state_whatever_the_batch():
-    model, tokenizer, _ = load_for_generation("builtin/base_model", None, "float32", False, 1)
+    model, tokenizer = load_model("builtin/base_model", "float32"), load_tokenizer("builtin/base_model")
     texts = tokenizer([TRUE[0], "a", TRUE[1][:40]])["input_ids"]
     for text, found in zip(texts, mauve._features(model, texts, 2), strict=True):
         with torch.no_grad():

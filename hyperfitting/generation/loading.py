@@ -1,45 +1,62 @@
 """What a generation needs besides contexts: a model on its device, and the rows that the citation blocker knows."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from ..builtin import resolve
 from ..corpus import Corpus, load_documents, tokenizer_fingerprint
 from ..errors import UserError
 
 
-def load_for_generation(model, tokenizer, dtype: str, trust_remote_code: bool, gpus_per_model: int):
-    """(model in eval mode on this process's device, tokenizer, the model's name).
+def load_model(name: str, dtype: str, trust_remote_code: bool = False, gpus_per_model: int = 1) -> nn.Module:
+    """The model in eval mode on this process's device.
 
     With `gpus_per_model` above 1 process r spreads the model over GPUs r x gpus_per_model and the following.
 
     Raises:
-        UserError: when model or tokenizer cannot be loaded.
+        UserError: when it cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     if dtype not in ("auto", "float32", "bfloat16"):
         raise UserError(f"dtype must be auto, float32 or bfloat16, not {dtype!r}")
-    name = str(model) if isinstance(model, str | Path) else model.config._name_or_path or type(model).__name__
-    options = {"trust_remote_code": trust_remote_code}
+    on_gpu, rank, options = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0)), {}
+    kind = dtype if dtype != "auto" else ("auto" if on_gpu else "float32")
+    if on_gpu and gpus_per_model > 1:
+        group = range(rank * gpus_per_model, (rank + 1) * gpus_per_model)
+        options = {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in group}}
+    elif on_gpu:
+        options = {"device_map": f"cuda:{rank}"}
+    with _explained(name):
+        model = AutoModelForCausalLM.from_pretrained(
+            resolve(name), dtype=kind, use_safetensors=True, trust_remote_code=trust_remote_code, **options
+        )
+    return model.eval()
+
+
+def load_tokenizer(name: str, trust_remote_code: bool = False):
+    """The tokenizer of a Hub id or local folder.
+
+    Raises:
+        UserError: when it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    with _explained(name):
+        return AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=trust_remote_code)
+
+
+@contextlib.contextmanager
+def _explained(name: str):
     try:
-        if tokenizer is None or isinstance(tokenizer, str | Path):
-            tokenizer = AutoTokenizer.from_pretrained(resolve(str(tokenizer or name)), **options)
-        if isinstance(model, str | Path):
-            on_gpu, rank = torch.cuda.is_available(), int(os.environ.get("LOCAL_RANK", 0))
-            kind = dtype if dtype != "auto" else ("auto" if on_gpu else "float32")
-            if on_gpu and gpus_per_model > 1:
-                group = range(rank * gpus_per_model, (rank + 1) * gpus_per_model)
-                options |= {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in group}}
-            elif on_gpu:
-                options["device_map"] = f"cuda:{rank}"
-            model = AutoModelForCausalLM.from_pretrained(resolve(name), dtype=kind, use_safetensors=True, **options)
+        yield
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:400]
         raise UserError(f"{name!r} cannot be loaded: give --model a local folder or a Hub id ({reason})") from error
-    return model.eval(), tokenizer, name
 
 
 def load_training_rows(

@@ -24,7 +24,7 @@ from ..run_folder import lock_folder, write_atomically
 from .citation_blocker import CitationBlocker, word_starts
 from .contexts import Context, contexts_fingerprint
 from .decoding import cut_at_end, decode, make_decoder
-from .loading import load_for_generation, load_training_rows
+from .loading import load_model, load_tokenizer, load_training_rows
 from .policies import Policy
 from .processors import Suppress, TopP
 from .records import folder_name, import_continuations, make_record, model_fingerprint, read_jsonl, to_jsonl
@@ -81,9 +81,12 @@ class GenerationRunner:
         self.dataset_options = dataset_options or {}
         if any(policy.blocked for policy in self.policies) and train_rows is None:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
-        self.model, self.tokenizer, self.model_name = load_for_generation(
-            model, tokenizer, dtype, trust_remote_code, gpus_per_model
-        )
+        given = not isinstance(model, str | Path)
+        self.model_name = (model.config._name_or_path or type(model).__name__) if given else str(model)
+        by_name = tokenizer is None or isinstance(tokenizer, str | Path)
+        name = str(tokenizer or self.model_name)
+        self.tokenizer = load_tokenizer(name, trust_remote_code) if by_name else tokenizer
+        self.model = model.eval() if given else load_model(self.model_name, dtype, trust_remote_code, gpus_per_model)
         window = getattr(self.model.config, "max_position_embeddings", None)
         if window is not None and max_length > window:
             raise UserError(

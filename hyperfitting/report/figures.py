@@ -36,7 +36,6 @@ def draw_all(results: Results) -> list[dict]:
     """[{title, svg, alt, wide}, …]: curves of the runs, histograms of TTR and overlap, TTR and entropy by position."""
     import matplotlib
 
-    matplotlib.use("Agg")
     by_position = [
         ("TTR by position", "TTR of 32 tokens", lambda c: c["ttr_by_position"], SHADE_WINDOW),
         ("Entropy by position, true continuations", "entropy, nats", lambda c: _entropy(c, "original"), 1),
@@ -143,20 +142,15 @@ def _by_position(results: Results, title: str, label: str, curve_of: Callable, s
 
 
 def _axes(count: int):
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
-    figure, axes = pyplot.subplots(
-        1, count, figsize=(10, 3.2) if count > 1 else (5.4, 3.8), squeeze=False, layout="constrained"
-    )
-    return figure, list(axes[0])
+    figure = Figure(figsize=(10, 3.2) if count > 1 else (5.4, 3.8), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
 def _finish(figure, title: str, alt: str) -> dict:
-    from matplotlib import pyplot
-
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    pyplot.close(figure)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     # Ids are the same in every figure, and one page holds them all.

@@ -35,7 +35,7 @@ def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> S
             short.
     """
     from .. import __version__
-    from ..generation.loading import load_for_generation
+    from ..generation.loading import load_model, load_tokenizer
 
     compute_mauve = import_mauve()
     if not all(texts.has_words for texts in condition.sets):
@@ -45,7 +45,7 @@ def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> S
     ]
     if not all(pairs):
         raise UserError(f"MAUVE compares with true continuations, and {condition.name!r} holds none (reference)")
-    model, tokenizer, _ = load_for_generation(model_name, None, "float32", False, 1)
+    model, tokenizer = load_model(model_name, "float32"), load_tokenizer(model_name)
     window = getattr(model.config, "max_position_embeddings", sys.maxsize)
     values = []
     for of_set in pairs:

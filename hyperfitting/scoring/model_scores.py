@@ -67,10 +67,10 @@ def _model_of(texts: GenerationSet) -> str:
 
 
 def _load(name: str, sets: Sequence[GenerationSet], dtype: str, trust_remote_code: bool):
-    from ..generation.loading import load_for_generation
+    from ..generation.loading import load_model
     from ..generation.records import model_fingerprint
 
-    model, _, _ = load_for_generation(name, None, dtype, trust_remote_code, 1)
+    model = load_model(name, dtype, trust_remote_code)
     window, size = getattr(model.config, "max_position_embeddings", None), model.config.get_text_config().vocab_size
     for texts in sets:
         if _fingerprint(texts) != model_fingerprint(model) and texts.manifest.get("dtype") == dtype:
