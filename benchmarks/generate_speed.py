@@ -4,16 +4,29 @@
 
 (a) the paper's validation loop: `model.generate`, batch 8, dynamic cache; (b) `model.generate` at our batch; (c)
 transformers' continuous batching. All sides have the same dtype; their tokens are compared, and the share of equal texts shown.
+The limit: in every step all weights and the cache are read at the measured bandwidth, or multiplied at the measured rate,
+whichever takes longer.
 """
 
 import argparse
 import statistics
 
 import torch
-from common import alternate, device, median_range, peak_memory, random_llama, report
+from common import alternate, copy_rate, device, matmul_rate, median_range, peak_memory, random_llama, report
 from transformers import GenerationConfig
 
 from hyperfitting.generation.decoding import decode, make_decoder
+
+
+def limit_seconds(model, batch: int, context_len: int, max_length: int) -> tuple[float, float]:
+    """The least seconds to decode one batch by reading memory alone, and by the roofline of reading and multiplying."""
+    config, width = model.config, model.dtype.itemsize
+    parameters = sum(p.numel() for p in model.parameters())
+    cached = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * batch * width
+    flops, bandwidth = matmul_rate(model.dtype), copy_rate()
+    reading = [(parameters * width + cached * position) / bandwidth for position in range(context_len, max_length)]
+    multiplying = 2 * parameters * batch / flops
+    return sum(reading), sum(max(seconds, multiplying) for seconds in reading)
 
 
 def main() -> None:
@@ -74,10 +87,22 @@ def main() -> None:
         rows.append(
             [name, *(median_range(speed) for speed in speeds), f"{statistics.median(ratios):.2f}", f"{same:.0%}"]
         )
+    batches = len(contexts.split(args.batch_size))
+    reading, roofline = (
+        batches * seconds for seconds in limit_seconds(model, min(args.batch_size, args.contexts), 32, args.max_length)
+    )
+    ours_seconds = statistics.median(first["wall"])
+    rows.append(["the machine's limit", f"{made / roofline:,.0f}", "", f"{roofline / ours_seconds:.2f}", ""])
+    rows.append(["reading weights and cache alone", f"{made / reading:,.0f}", "", f"{reading / ours_seconds:.2f}", ""])
     columns = ["side", "tokens/s", "tokens/CPU-s", "ours is faster by", "texts equal to ours"]
     title = f"Greedy generation, {args.size} parameters, {args.dtype}, {args.contexts} contexts 32 -> {args.max_length}"
     seconds = {name: {clock: side[clock] for clock in ("wall", "cpu")} for name, side in measured.items()}
-    report(f"generate-{args.size}", title, columns, rows, {"seconds": seconds, "peak_memory_bytes": peak_memory()})
+    facts = {
+        "seconds": seconds,
+        "limit_s": {"reading": reading, "roofline": roofline},
+        "peak_memory_bytes": peak_memory(),
+    }
+    report(f"generate-{args.size}", title, columns, rows, facts)
 
 
 if __name__ == "__main__":

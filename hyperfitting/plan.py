@@ -1,12 +1,23 @@
 """What a run will cost, from the model's config alone: `--dry_run`. The arithmetic is in cost_model.py."""
 
+import math
 from pathlib import Path
 
 import torch
 from rich.table import Table
 
 from .console import make_console
-from .cost_model import GPU_RATES, GPUS_PER_MACHINE, Layout, ModelSize, Rates, peak_bytes, step_flops, step_time
+from .cost_model import (
+    GPU_RATES,
+    GPUS_PER_MACHINE,
+    WEIGHT_AND_MOMENTS,
+    Layout,
+    ModelSize,
+    Rates,
+    peak_bytes,
+    step_flops,
+    step_time,
+)
 from .errors import UserError
 from .launching import LaunchRequest, launch_request, read_accelerate_config
 from .modeling import load_config
@@ -77,6 +88,11 @@ def print_plan(recipe: Recipe) -> None:
     )
     console.print(
         f"  steps: {recipe.epochs} epochs x {recipe.steps_per_epoch()} = {steps:,}; tokens: {tokens:,}; FLOPs: {flops:.3g}"
+    )
+    saves = math.ceil(steps / (recipe.save_steps or recipe.steps_per_epoch()))
+    console.print(
+        f"  checkpoints: {saves} of {WEIGHT_AND_MOMENTS * size.parameters / GIB:,.1f} GiB, the newest {recipe.keep_checkpoints} "
+        "are kept; training waits while one is written, so on a slow disk set --save_steps"
     )
     gpu, rates = assumed_rates()
     with console.status("counting the memory of a pass"):
