@@ -32,6 +32,7 @@ from common import (
     median_range,
     peak_memory,
     report,
+    resident_memory,
     save_random_llama,
 )
 
@@ -58,7 +59,7 @@ class StepClock:
         self.wall, self.cpu, self.losses, self.begun, self.saving = [], [], [], None, None
 
     def training_begins(self) -> None:
-        self.begun = time.time()
+        self.begun, self.memory_before = time.time(), resident_memory()
 
     def tick(self) -> None:
         if torch.cuda.is_available():
