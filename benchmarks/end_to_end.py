@@ -53,14 +53,16 @@ def script_of(words: list[str]) -> str | None:
 
 
 def training_seconds(metrics: list[dict]) -> tuple[float, float]:
-    """Seconds of training and of evaluating. The first loss after an evaluation is written late, and a checkpoint may have
-    been saved meanwhile: such a step counts as the median one."""
+    """Seconds of training and of evaluating: the time between two steps, and between a step and its evaluation. The first step
+    after an evaluation is written late, when a checkpoint may have been saved meanwhile, and the evaluation of step 0 follows
+    no step: these count as the median one."""
     pairs = list(zip(metrics, metrics[1:], strict=False))
-    steps = [b["time"] - a["time"] for a, b in pairs if a["kind"] == b["kind"] == "train"]
-    evaluations = [b["time"] - a["time"] for a, b in pairs if (a["kind"], b["kind"]) == ("train", "evaluation")]
-    count = sum(record["kind"] == "train" for record in metrics)
-    times = sum(record["kind"] == "evaluation" for record in metrics)
-    return statistics.median(steps) * count, statistics.median(evaluations) * times
+    seconds = []
+    for kind in ("train", "evaluation"):
+        found = [b["time"] - a["time"] for a, b in pairs if (a["kind"], b["kind"]) == ("train", kind)]
+        count = sum(record["kind"] == kind for record in metrics)
+        seconds.append(sum(found) + statistics.median(found) * (count - len(found)))
+    return seconds[0], seconds[1]
 
 
 def output_folder(words: list[str]) -> Path:
