@@ -126,7 +126,9 @@ def circumstances() -> dict:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results")
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results", ":(exclude,top)*.md"
+    )
     name = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()

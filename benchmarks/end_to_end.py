@@ -53,16 +53,18 @@ def script_of(words: list[str]) -> str | None:
 
 
 def training_seconds(metrics: list[dict]) -> tuple[float, float]:
-    """Seconds of training and of evaluating: the time between two steps, and between a step and its evaluation. The first step
-    after an evaluation is written late, when a checkpoint may have been saved meanwhile, and the evaluation of step 0 follows
-    no step: these count as the median one."""
-    pairs = list(zip(metrics, metrics[1:], strict=False))
-    seconds = []
-    for kind in ("train", "evaluation"):
-        found = [b["time"] - a["time"] for a, b in pairs if (a["kind"], b["kind"]) == ("train", kind)]
-        count = sum(record["kind"] == kind for record in metrics)
-        seconds.append(sum(found) + statistics.median(found) * (count - len(found)))
-    return seconds[0], seconds[1]
+    """Seconds of training and of evaluating: the time between two steps, and between a step and its evaluation.
+
+    A loss is read when the next step is there, the last one before an evaluation at once: two steps lie between an evaluation
+    and the next loss. What is above that is a checkpoint. The evaluation of step 0 follows nothing, and counts as the median.
+    """
+    between: dict[tuple[str, str], list[float]] = {}
+    for a, b in zip(metrics, metrics[1:], strict=False):
+        between.setdefault((a["kind"], b["kind"]), []).append(b["time"] - a["time"])
+    steps, evaluations = between["train", "train"], between["train", "evaluation"]
+    two = 2 * statistics.median(steps)
+    training = sum(steps) + sum(min(seconds, two) for seconds in between["evaluation", "train"])
+    return training, sum(evaluations) + statistics.median(evaluations)
 
 
 def output_folder(words: list[str]) -> Path:

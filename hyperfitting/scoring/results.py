@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .generation_set import GenerationSet
-from .model_scores import ModelScores
 from .scores import (
     Condition,
     Difference,
@@ -19,6 +19,9 @@ from .scores import (
     score,
     ttr_curve,
 )
+
+if TYPE_CHECKING:
+    from .model_scores import ModelScores  # it imports torch, which texts can be scored without
 
 Scored = dict[str, dict[str, Score]]  # condition -> metric -> score
 
@@ -100,7 +103,7 @@ def score_conditions(
     metrics: Sequence[str] | None = None,
     baseline: str | None = None,
     train: TrainRows | None = None,
-    models: dict[str, ModelScores] | None = None,
+    models: "dict[str, ModelScores] | None" = None,
     mauve_model: str | None = None,
     tokenizers: Callable[[GenerationSet], object] = lambda texts: None,
     say: Callable[[str], None] = lambda what: None,
