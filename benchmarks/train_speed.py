@@ -42,6 +42,7 @@ from hyperfitting.recipe import Recipe
 from hyperfitting.steps import epoch_order
 
 LEARNING_RATE, WARM_UP = 1e-6, 2
+SAME_LOSS = {"fp32": 1e-4, "bf16": 1e-2}  # nats; bf16 gradients round differently, and Adam divides them by their size
 SIDES = {
     "ours": "Hyperfitter",
     "plain": "plain loop",
@@ -280,6 +281,8 @@ def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str
         medians[side] = {"ms": statistics.median(wall) * 1e3, "cpu_ms": statistics.median(cpu) * 1e3, "ratio": ratio}
         losses = [(r["losses"], o["losses"]) for r, o in zip(rounds, reference, strict=True)]
         difference = max(abs(a - b) for pair in losses for a, b in zip(*pair, strict=True))
+        if "defaults" not in side and difference > SAME_LOSS[args.dtype]:
+            raise SystemExit(f"{SIDES[side]} trains otherwise than we do: its losses differ by {difference:.1e}")
         rows.append(
             [
                 SIDES[side],
