@@ -69,12 +69,10 @@ def measure_continuations(
         part = order[start : start + batch_size]
         width = len(texts[part[0]])
         ids = torch.tensor([texts[i] + [0] * (width - len(texts[i])) for i in part], device=device)
-        start_of_logits = min(len(contexts[i]) for i in part) - 1
-        logits = model(input_ids=ids, use_cache=False, logits_to_keep=width - start_of_logits).logits
+        logits = model(input_ids=ids, use_cache=False).logits
         for row, i in enumerate(part):
             first, last = len(contexts[i]), len(texts[i])
-            predictions = logits[row, first - 1 - start_of_logits : last - 1 - start_of_logits]
-            measures = position_measures(predictions, ids[row, first:last])
+            measures = position_measures(logits[row, first - 1 : last - 1], ids[row, first:last])
             measured[i] = measures.double().cpu().numpy()
         advance(len(part))
     return measured
