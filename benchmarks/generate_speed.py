@@ -18,15 +18,16 @@ from transformers import GenerationConfig
 from hyperfitting.generation.decoding import decode, make_decoder
 
 
-def limit_seconds(model, batch: int, context_len: int, max_length: int) -> tuple[float, float]:
-    """The least seconds to decode one batch by reading memory alone, and by the roofline of reading and multiplying."""
+def limit_seconds(model, batch: int, context_len: int, max_length: int) -> tuple[float, float, dict]:
+    """The least seconds to decode one batch by reading memory alone, by the roofline of reading and multiplying; the rates."""
     config, width = model.config, model.dtype.itemsize
     parameters = sum(p.numel() for p in model.parameters())
     cached = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * batch * width
     flops, bandwidth = matmul_rate(model.dtype), copy_rate()
     reading = [(parameters * width + cached * position) / bandwidth for position in range(context_len, max_length)]
     multiplying = 2 * parameters * batch / flops
-    return sum(reading), sum(max(seconds, multiplying) for seconds in reading)
+    facts = {"flops": flops, "memory": bandwidth}
+    return sum(reading), sum(max(seconds, multiplying) for seconds in reading), facts
 
 
 def main() -> None:
@@ -88,9 +89,9 @@ def main() -> None:
             [name, *(median_range(speed) for speed in speeds), f"{statistics.median(ratios):.2f}", f"{same:.0%}"]
         )
     batches = len(contexts.split(args.batch_size))
-    reading, roofline = (
-        batches * seconds for seconds in limit_seconds(model, min(args.batch_size, args.contexts), 32, args.max_length)
-    )
+    size = min(args.batch_size, args.contexts)
+    *seconds, rates = limit_seconds(model, size, 32, args.max_length)
+    reading, roofline = (batches * each for each in seconds)
     ours_seconds = statistics.median(first["wall"])
     rows.append(["the machine's limit", f"{made / roofline:,.0f}", "", f"{roofline / ours_seconds:.2f}", ""])
     rows.append(["reading weights and cache alone", f"{made / reading:,.0f}", "", f"{reading / ours_seconds:.2f}", ""])
@@ -100,6 +101,7 @@ def main() -> None:
     facts = {
         "seconds": seconds,
         "limit_s": {"reading": reading, "roofline": roofline},
+        "rates": rates,
         "peak_memory_bytes": peak_memory(),
     }
     report(f"generate-{args.size}", title, columns, rows, facts)

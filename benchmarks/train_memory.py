@@ -29,7 +29,6 @@ REPOSITORY, GIB = Path(__file__).parent.parent, 2**30
 # name -> (accelerate config, recipe)
 OPTIONS = {
     "as it is": ("single", {}),
-    "one row at a time": ("single", {"per_device_train_batch_size": 1}),
     "gradient checkpointing": ("single", {"gradient_checkpointing": True}),
     "states in CPU memory": ("zero3_offload", {}),
     "both": ("zero3_offload", {"gradient_checkpointing": True}),

@@ -92,9 +92,10 @@ def _run(arguments: list[str] | None) -> None:
             print_plan(recipe)
         return
     from .console import quiet_libraries
-    from .hyperfitter import Hyperfitter
 
     quiet_libraries()
+    from .hyperfitter import Hyperfitter
+
     fitter = Hyperfitter(recipe=recipe, cpu=bool(flags["cpu"]))
     fitter.fit(resume=flags["resume"], overwrite=bool(flags["overwrite"]))
     fitter.accelerator.state.destroy_process_group()

@@ -50,12 +50,12 @@ class ModelSize:
     vocabulary: int
 
     @classmethod
-    def of(cls, config) -> "ModelSize":
+    def of(cls, config, trust_remote_code: bool = False) -> "ModelSize":
         """Counted on a model without storage, built from its config."""
         from transformers import AutoModelForCausalLM
 
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
         text = config.get_text_config()
         return cls(
             sum(p.numel() for p in model.parameters()), text.num_hidden_layers, text.hidden_size, text.vocab_size
@@ -87,7 +87,12 @@ class Layout:
             return weight + (gradient + masters_and_moments) / n, 0.0
         if self.strategy == "zero3":
             return (weight + gradient + masters_and_moments) / n, 0.0
-        return (weight + gradient) / n, masters_and_moments / n  # zero3_offload
+        return weight / n, (masters_and_moments + gradient + 4) / n  # zero3_offload: DeepSpeed 0.19's stage3.py keeps
+        # gradients on the CPU, as they come and once more in fp32 for Adam
+
+    def checkpoint_bytes(self) -> float:
+        """Bytes per parameter of a checkpoint, over all ranks: DeepSpeed's first two stages write the bf16 weights as well."""
+        return WEIGHT_AND_MOMENTS + (2.0 if self.bf16 and self.strategy in ("zero1", "zero2") else 0.0)
 
     def communicated_bytes(self) -> float:
         """Bytes per parameter that one rank sends in a step: reduce-scatter of gradients, all-gather of weights."""
@@ -105,7 +110,7 @@ def peak_bytes(size: ModelSize, layout: Layout, memory: PassMemory | None) -> tu
     gpu, cpu = (per_parameter * size.parameters for per_parameter in layout.state_bytes())
     if memory is None:
         return gpu, cpu
-    if layout.strategy == "single":  # no gradient outlives the optimizer's step: they take the place of activations
+    if layout.strategy == "single" and layout.accumulation == 1:  # gradients come while activations go
         return WEIGHT_AND_MOMENTS * size.parameters + memory.everything, cpu
     return gpu + memory.activations, cpu
 

@@ -122,7 +122,7 @@ class Hyperfitter:
         with self._sole_writer(resume, overwrite), self.console:
             self._set_up(resume)
             try:
-                with self._catch_signals(), kept_memory():
+                with self._catch_signals(), kept_memory(self.accelerator.device):
                     self._train()
             except Interrupted:
                 with contextlib.suppress(Interrupted):
@@ -422,8 +422,8 @@ class Hyperfitter:
         self.accelerator.free_memory()
         del self.model, self.optimizer
         self._given_model = None
+        gc.collect()
         if torch.cuda.is_available():
-            gc.collect()
             torch.cuda.empty_cache()
 
     # --------------------------------------------------------------------------------------------------- small things

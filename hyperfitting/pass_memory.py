@@ -9,6 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from .precision import disable_dropout
 from .steps import next_token_loss
 
 
@@ -32,7 +33,9 @@ class PassMemory:
         return PassMemory(activations, everything)
 
 
-def pass_memory(config, rows: int, seq_len: int, bf16: bool, gradient_checkpointing: bool) -> PassMemory | None:
+def pass_memory(
+    config, rows: int, seq_len: int, bf16: bool, gradient_checkpointing: bool, trust_remote_code: bool = False
+) -> PassMemory | None:
     """Count a pass of (rows, seq_len) ids through the model of `config`, with next_token_loss as in training.
 
     No weights are made. Buffers of kernels, of collectives and of the allocator are not in it. None for a model that
@@ -41,22 +44,28 @@ def pass_memory(config, rows: int, seq_len: int, bf16: bool, gradient_checkpoint
     from transformers import AutoModelForCausalLM
 
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)  # it logs what is caught below
-    with FakeTensorMode():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).train()
-        if gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        ids, weights = torch.zeros(rows, seq_len, dtype=torch.int64), list(model.parameters())
-        ledger = _Ledger(weights)
-        try:
-            with ledger:
-                with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                    logits = model(input_ids=ids, use_cache=False).logits
-                loss = next_token_loss(logits, ids)
-                del logits
-                loss.backward()
-        except RuntimeError:  # what fake tensors say of shapes that depend on data, and of kernels they do not know
-            return None
-        gradients = {ledger.names[_key(weight.grad)] for weight in weights if weight.grad is not None}
+    try:
+        with FakeTensorMode():
+            model = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, trust_remote_code=trust_remote_code
+            ).train()
+            disable_dropout(model)
+            if gradient_checkpointing:
+                model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            return _count(model, torch.zeros(rows, seq_len, dtype=torch.int64), bf16)
+    except Exception:  # whatever a model does that needs data, or kernels that fake tensors do not know
+        return None
+
+
+def _count(model, ids: torch.Tensor, bf16: bool) -> PassMemory:
+    weights = list(model.parameters())
+    with _Ledger(weights) as ledger:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits = model(input_ids=ids, use_cache=False).logits
+        loss = next_token_loss(logits, ids)
+        del logits
+        loss.backward()
+    gradients = {ledger.names[_key(weight.grad)] for weight in weights if weight.grad is not None}
     return PassMemory(ledger.peak(without=gradients | ledger.copies), ledger.peak())
 
 

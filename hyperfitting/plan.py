@@ -10,7 +10,6 @@ from .console import make_console
 from .cost_model import (
     GPU_RATES,
     GPUS_PER_MACHINE,
-    WEIGHT_AND_MOMENTS,
     Layout,
     ModelSize,
     Rates,
@@ -65,7 +64,7 @@ def print_plan(recipe: Recipe) -> None:
     """
     console = make_console(soft_wrap=True)
     config = load_config(recipe)
-    size = ModelSize.of(config)
+    size = ModelSize.of(config, recipe.trust_remote_code)
     request, source = chosen_layout(recipe)
     micro, accumulation = recipe.accumulation_steps(request.num_processes)
     bf16 = (recipe.mixed_precision or request.mixed_precision or "bf16") == "bf16"
@@ -91,7 +90,7 @@ def print_plan(recipe: Recipe) -> None:
     )
     saves = math.ceil(steps / (recipe.save_steps or recipe.steps_per_epoch()))
     console.print(
-        f"  checkpoints: {saves} of {WEIGHT_AND_MOMENTS * size.parameters / GIB:,.1f} GiB, the newest {recipe.keep_checkpoints} "
+        f"  checkpoints: {saves} of {layout.checkpoint_bytes() * size.parameters / GIB:,.1f} GiB, the newest {recipe.keep_checkpoints} "
         "are kept; training waits while one is written, so on a slow disk set --save_steps"
     )
     gpu, rates = assumed_rates()
@@ -123,7 +122,7 @@ def _table(config, size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates
             layouts.append(Layout(strategy, ranks, chosen.bf16, accumulation))
 
     most = recipe.global_batch_size
-    arguments = recipe.seq_len, chosen.bf16, recipe.gradient_checkpointing
+    arguments = recipe.seq_len, chosen.bf16, recipe.gradient_checkpointing, recipe.trust_remote_code
     one, all_rows = (pass_memory(config, rows, *arguments) for rows in (1, most))
     for index, layout in enumerate(layouts):
         try:
@@ -134,7 +133,7 @@ def _table(config, size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates
             verdict = f"{time.seconds * 1e3:,.0f}", f"{hours:.2f}", f"{share:.2f}", bound
         except RecipeError:
             micro, verdict = 1, ("-", "-", "-", f"{recipe.global_batch_size} rows cannot be divided")
-        gpu, cpu = peak_bytes(size, layout, one and one.between(all_rows, (micro - 1) / max(1, most - 1)))
+        gpu, cpu = peak_bytes(size, layout, one and all_rows and one.between(all_rows, (micro - 1) / max(1, most - 1)))
         table.add_row(
             f"{layout.strategy} (chosen)" if index == 0 else layout.strategy,
             str(layout.ranks),
@@ -144,4 +143,4 @@ def _table(config, size: ModelSize, recipe: Recipe, chosen: Layout, rates: Rates
             style="bold" if index == 0 else None,
             end_section=index == 0,
         )
-    return table, one is not None
+    return table, bool(one and all_rows)

@@ -50,6 +50,7 @@ def finished(tiny, reference, tmp_path_factory):
     done = run([sys.executable, "launch/generate.py", *command(tiny, reference, folder, "--parquet")])
     assert done.returncode == 0, done.stderr
     assert "tokens/s, peak memory" in done.stdout
+    assert "%|" not in done.stdout + done.stderr  # no other library's progress bar
     return folder
 
 

@@ -25,7 +25,7 @@ def write_a_tensor() -> None:
 
 def test_freed_tensors_are_used_again_and_given_back_at_the_end():
     before = resident_bytes()
-    with kept_memory():
+    with kept_memory(torch.device("cpu")):
         for _ in range(30):  # until the heap has a place for an aligned tensor
             write_a_tensor()
         faults = page_faults()
@@ -37,7 +37,7 @@ def test_freed_tensors_are_used_again_and_given_back_at_the_end():
 
 def test_memory_is_given_back_after_an_error():
     before = resident_bytes()
-    with pytest.raises(ZeroDivisionError), kept_memory():
+    with pytest.raises(ZeroDivisionError), kept_memory(torch.device("cpu")):
         write_a_tensor()
         raise ZeroDivisionError
     assert resident_bytes() - before < 32 * MEBIBYTE

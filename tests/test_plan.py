@@ -38,7 +38,7 @@ def test_dry_run_needs_a_config_alone(config, capsys):
         "20 epochs x 250 = 5,000; tokens: 10,240,000",
         "8 rows cannot be divided",
         "communication-bound",
-        {"8b": "checkpoints: 20 of 89.7 GiB", "70b": "checkpoints: 4 of 788.5 GiB"}[name],
+        {"8b": "checkpoints: 20 of 104.7 GiB", "70b": "checkpoints: 4 of 788.5 GiB"}[name],
         "learning_rate: 1e-06",
     ):
         assert part in shown, part

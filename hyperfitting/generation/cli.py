@@ -77,11 +77,12 @@ def _run(arguments: list[str] | None) -> None:
         if value is not None and value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
     from ..console import quiet_libraries
+
+    quiet_libraries()
     from .contexts import load_contexts
     from .records import export_contexts
     from .runner import GenerationRunner
 
-    quiet_libraries()
     runner = GenerationRunner(
         args.model,
         args.policy or ["greedy"],

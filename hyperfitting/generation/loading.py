@@ -31,7 +31,7 @@ def load_model(name: str, dtype: str, trust_remote_code: bool = False, gpus_per_
         options = {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in group}}
     elif on_gpu:
         options = {"device_map": f"cuda:{rank}"}
-    with _explained(name):
+    with _explained(name, "--model"):
         model = AutoModelForCausalLM.from_pretrained(
             resolve(name), dtype=kind, use_safetensors=True, trust_remote_code=trust_remote_code, **options
         )
@@ -46,17 +46,17 @@ def load_tokenizer(name: str, trust_remote_code: bool = False):
     """
     from transformers import AutoTokenizer
 
-    with _explained(name):
+    with _explained(name, "--tokenizer"):
         return AutoTokenizer.from_pretrained(resolve(name), trust_remote_code=trust_remote_code)
 
 
 @contextlib.contextmanager
-def _explained(name: str):
+def _explained(name: str, flag: str):
     try:
         yield
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:400]
-        raise UserError(f"{name!r} cannot be loaded: give --model a local folder or a Hub id ({reason})") from error
+        raise UserError(f"{name!r} cannot be loaded: give {flag} a local folder or a Hub id ({reason})") from error
 
 
 def load_training_rows(

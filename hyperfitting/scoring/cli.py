@@ -61,6 +61,7 @@ def _run(arguments: list[str] | None) -> None:
     from ..console import make_console, quiet_libraries
     from ..launching import is_main_process
 
+    quiet_libraries()
     if args.per_device_eval_batch_size < 1:
         raise UserError("per_device_eval_batch_size must be at least 1")
     for name in args.metrics or []:  # what is wrong or missing is said before anything is computed
@@ -71,7 +72,6 @@ def _run(arguments: list[str] | None) -> None:
         import_mauve()
     output = Path(args.output_dir)
     _check_free(output, args.overwrite)
-    quiet_libraries()
     console = make_console(quiet=not is_main_process())
     tokenizer = _load_tokenizer(args.tokenizer) if args.tokenizer else None
     conditions = read_conditions(args.sets, args.group, args.text_column, args.token_column, tokenizer)

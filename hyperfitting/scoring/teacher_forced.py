@@ -22,13 +22,12 @@ def position_measures(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tens
     top = log_probs.topk(min(5, log_probs.shape[-1]), dim=-1)
     mass = top.values.exp().cumsum(-1)
     loss = -log_probs.gather(-1, targets[:, None])[:, 0]
-    finite = log_probs.clamp_(
-        min=torch.finfo(torch.float32).min
-    )  # 0 x log 0 is 0; special.entr takes ten times as long
+    # 0 x log 0 is 0. torch.special.entr takes four times as long.
+    finite = log_probs.clamp_(min=torch.finfo(torch.float32).min)
     return torch.stack(
         [
             loss,
-            -torch.linalg.vecdot(finite.exp(), finite),
+            -(finite.exp() * finite).sum(-1),
             *(mass[:, 0], mass[:, 2], mass[:, -1]),
             (top.indices[:, 0] == targets).float(),
         ],
@@ -41,7 +40,6 @@ def position_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     return functional.cross_entropy(logits.float(), targets, reduction="none")[:, None]
 
 
-@kept_memory()
 @torch.inference_mode()
 def measure_continuations(
     model: nn.Module,
@@ -65,14 +63,15 @@ def measure_continuations(
     )  # the longest first: memory runs out at once or never
     measured: list = [None] * len(texts)
     device = next(model.parameters()).device
-    for start in range(0, len(order), batch_size):
-        part = order[start : start + batch_size]
-        width = len(texts[part[0]])
-        ids = torch.tensor([texts[i] + [0] * (width - len(texts[i])) for i in part], device=device)
-        logits = model(input_ids=ids, use_cache=False).logits
-        for row, i in enumerate(part):
-            first, last = len(contexts[i]), len(texts[i])
-            measures = position_measures(logits[row, first - 1 : last - 1], ids[row, first:last])
-            measured[i] = measures.double().cpu().numpy()
-        advance(len(part))
+    with kept_memory(device):
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            width = len(texts[part[0]])
+            ids = torch.tensor([texts[i] + [0] * (width - len(texts[i])) for i in part], device=device)
+            logits = model(input_ids=ids, use_cache=False).logits
+            for row, i in enumerate(part):
+                first, last = len(contexts[i]), len(texts[i])
+                measures = position_measures(logits[row, first - 1 : last - 1], ids[row, first:last])
+                measured[i] = measures.double().cpu().numpy()
+            advance(len(part))
     return measured
