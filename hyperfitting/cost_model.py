@@ -1,6 +1,7 @@
 """What a layout costs: bytes on every rank, and the time of one optimizer step from a machine's rates.
 
-Model states follow Rajbhandari et al., *ZeRO* (2020), section 3; pass_memory.py counts what a pass adds to them. Times are for comparing layouts; the default rates are an assumption, not a promise.
+Model states follow Rajbhandari et al., *ZeRO* (2020), section 3; pass_memory.py counts what a pass adds to them. Times
+are for comparing layouts; the default rates are an assumption, not a promise.
 """
 
 from dataclasses import dataclass
@@ -87,8 +88,8 @@ class Layout:
             return weight + (gradient + masters_and_moments) / n, 0.0
         if self.strategy == "zero3":
             return (weight + gradient + masters_and_moments) / n, 0.0
-        return weight / n, (masters_and_moments + gradient + 4) / n  # zero3_offload: DeepSpeed 0.19's stage3.py keeps
-        # gradients on the CPU, as they come and once more in fp32 for Adam
+        # zero3_offload: gradients are on the CPU too, as they come and once more in fp32 for Adam (DeepSpeed 0.19, stage3.py).
+        return weight / n, (masters_and_moments + gradient + 4) / n
 
     def checkpoint_bytes(self) -> float:
         """Bytes per parameter of a checkpoint, over all ranks: DeepSpeed's first two stages write the bf16 weights as well."""
