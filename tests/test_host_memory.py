@@ -41,3 +41,11 @@ def test_memory_is_given_back_after_an_error():
         write_a_tensor()
         raise ZeroDivisionError
     assert resident_bytes() - before < 32 * MEBIBYTE
+
+
+def test_malloc_is_left_alone_when_the_computation_is_on_a_gpu():
+    with kept_memory(torch.device("cuda")):
+        faults = page_faults()
+        for _ in range(10):
+            write_a_tensor()
+        assert page_faults() - faults > 9 * PAGES_OF_A_TENSOR
