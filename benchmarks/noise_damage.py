@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import device
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from hyperfitting.builtin import resolve
+from hyperfitting.codec import load_codec
 from hyperfitting.errors import UserError
-from hyperfitting.modeling import save_pretrained
-from hyperfitting.run_folder import replace_folder
-from hyperfitting.validation import measure_share
+from hyperfitting.files import replace_folder
+from hyperfitting.models import save_pretrained
+from hyperfitting.scoring.teacher_forced import measure_rows
 
 TOLERANCE = 0.02  # nats between the validation losses of the two
 
@@ -25,7 +26,7 @@ def load(model: str | Path):
 
 def validation_losses(model, rows: torch.Tensor) -> np.ndarray:
     """Of each validation row, as the run measures it but with the saved weights: (rows,) nats per token."""
-    return measure_share(model.float(), rows.to(model.device), 8)[:, 0].double().cpu().numpy()
+    return measure_rows(model.float(), rows.to(model.device), 8)[:, 0].double().cpu().numpy()
 
 
 def damage(base: str, rows: torch.Tensor, target: float, seed: int, folder: Path) -> None:
@@ -52,7 +53,7 @@ def damage(base: str, rows: torch.Tensor, target: float, seed: int, folder: Path
         low, high = (scale, high) if loss < target else (low, scale)
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    save_pretrained(model.to(stored), AutoTokenizer.from_pretrained(resolve(base)), temporary)
+    save_pretrained(model.to(stored), load_codec(base), temporary)
     found = {"scale": scale, "validation_loss": loss, "target": target}
     (temporary / "noise.json").write_text(json.dumps(found) + "\n")
     replace_folder(temporary, folder)

@@ -24,15 +24,15 @@ from noise_damage import damage, load, validation_losses
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hyperfitting.cli import run_reporting_errors
-from hyperfitting.console import make_console, quiet_libraries
+from hyperfitting.commands.reporting import run_reporting_errors
 from hyperfitting.corpus import Corpus
 from hyperfitting.errors import UserError
-from hyperfitting.recipe import Recipe
-from hyperfitting.scoring.generation_set import GenerationSet, load_generation_sets
+from hyperfitting.records import GenerationSet, load_generation_sets
 from hyperfitting.scoring.model_scores import score_with_models
 from hyperfitting.scoring.scores import Condition, Score, score, summarize
 from hyperfitting.scoring.statistics import paired_interval
+from hyperfitting.terminal import make_console, quiet_libraries
+from hyperfitting.training.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "launch" / "recipes" / "builtin.yaml"

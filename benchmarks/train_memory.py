@@ -20,10 +20,10 @@ import torch
 from common import SHAPES, llama_config, median_range, peak_memory, report, save_random_llama
 from train_speed import StepClock, timed_hyperfitter
 
-from hyperfitting.cost_model import Layout, ModelSize, peak_bytes, step_time
-from hyperfitting.pass_memory import pass_memory
-from hyperfitting.plan import assumed_rates
-from hyperfitting.recipe import Recipe
+from hyperfitting.planning.cost_model import Layout, ModelSize, peak_bytes, step_time
+from hyperfitting.planning.pass_memory import pass_memory
+from hyperfitting.planning.plan import assumed_rates
+from hyperfitting.training.recipe import Recipe
 
 REPOSITORY, GIB = Path(__file__).parent.parent, 2**30
 # name -> (accelerate config, recipe)

@@ -21,9 +21,9 @@ import torch
 from common import copy_rate, llama_config, matmul_rate, median_range, report, save_random_llama
 from train_speed import StepClock, timed_hyperfitter
 
-from hyperfitting.cost_model import Layout, ModelSize, Rates, step_time
-from hyperfitting.launching import is_main_process
-from hyperfitting.recipe import Recipe
+from hyperfitting.planning.cost_model import Layout, ModelSize, Rates, step_time
+from hyperfitting.processes import is_main_process
+from hyperfitting.training.recipe import Recipe
 
 REPOSITORY = Path(__file__).parent.parent
 STRATEGIES = ("ddp", "zero1", "zero2", "zero3", "fsdp2")

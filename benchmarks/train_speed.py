@@ -37,9 +37,9 @@ from common import (
 )
 
 from hyperfitting import Corpus, Hyperfitter
-from hyperfitting.cost_model import Layout, ModelSize, Rates, step_flops, step_time
-from hyperfitting.recipe import Recipe
-from hyperfitting.steps import epoch_order
+from hyperfitting.planning.cost_model import Layout, ModelSize, Rates, step_flops, step_time
+from hyperfitting.training.recipe import Recipe
+from hyperfitting.training.steps import epoch_order
 
 LEARNING_RATE, WARM_UP = 1e-6, 2
 SAME_LOSS = {"fp32": 1e-4, "bf16": 1e-2}  # nats; bf16 gradients round differently, and Adam divides them by their size

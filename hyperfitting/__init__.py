@@ -6,10 +6,10 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "Corpus": "corpus",
-    "Hyperfitter": "hyperfitter",
-    "HyperfitResult": "hyperfitter",
-    "Recipe": "recipe",
-    "RecipeError": "recipe",
+    "Hyperfitter": "training.hyperfitter",
+    "HyperfitResult": "training.hyperfitter",
+    "Recipe": "training.recipe",
+    "RecipeError": "training.recipe",
     "TrainingError": "errors",
     "UserError": "errors",
 }

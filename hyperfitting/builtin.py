@@ -1,6 +1,9 @@
 """The model and texts that come with the package; names that begin with `builtin/` mean them."""
 
+import contextlib
 from pathlib import Path
+
+from .errors import UserError
 
 ASSETS = Path(__file__).parent / "assets"
 BUILTIN = {
@@ -15,3 +18,15 @@ BUILTIN = {
 def resolve(name: str) -> str:
     """The path of a built-in model or text file; any other name as it is."""
     return str(BUILTIN.get(name, name))
+
+
+@contextlib.contextmanager
+def explained(name: str, flag: str):
+    """Turn what transformers says of a Hub id or folder that cannot be loaded into a UserError that names the flag."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise UserError(
+            f"{name!r} cannot be loaded: give {flag} a local folder, or a Hub id that this machine can reach ({reason})"
+        ) from error

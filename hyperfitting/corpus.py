@@ -4,20 +4,47 @@ A row is token ids and nothing more; every later stage (validation probe, genera
 reads the rows that the run saved.
 """
 
+from __future__ import annotations
+
 import codecs
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from .builtin import resolve
+from .codec import Codec, as_codec
 from .errors import UserError
-from .recipe import Recipe
+from .files import read_jsonl, to_jsonl
+from .options import option
+
+if TYPE_CHECKING:  # recipes are read without torch, which takes seconds to import
+    import torch
 
 READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+
+
+@dataclass(kw_only=True)
+class CorpusRecipe:
+    """The rows of token ids that the model is trained and validated on."""
+
+    dataset: str | None = option(None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt file or folder.")
+    validation_dataset: str | None = option(
+        None, "Dataset or file of the validation rows; default: other documents of `dataset`."
+    )
+    dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
+    dataset_split: str = option("train", "Split of a Hub dataset.")
+    text_column: str = option("text", "Column that holds the text.")
+    seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).")
+    num_train: int = option(2000, "Training rows (section 3: 2000).")
+    num_validation: int = option(100, "Validation rows, from other documents than the training rows.")
+    pack: bool = option(
+        False, "Cut every document into as many rows as it holds; default: its first seq_len tokens only."
+    )
+    data_seed: int = option(0, "Seed that chooses the rows; separate from `seed`, so that runs can share their rows.")
 
 
 @dataclass(frozen=True)
@@ -28,7 +55,7 @@ class Corpus:
         train: (num_train, seq_len) int64 token ids.
         validation: (num_validation, seq_len) int64 token ids, from other documents.
         train_documents, validation_documents: for each row, `source#index` of its document.
-        tokenizer_fingerprint: see `tokenizer_fingerprint`.
+        tokenizer_fingerprint: see `codec.tokenizer_fingerprint`.
     """
 
     train: torch.Tensor
@@ -47,15 +74,17 @@ class Corpus:
 
     def save(self, folder: Path, tokenizer) -> None:
         """Write train.jsonl, validation.jsonl (one row a line: id, document, input_ids, text) and corpus.json."""
+        codec = as_codec(tokenizer)
         folder.mkdir(parents=True, exist_ok=True)
         for name, rows, documents in (
             ("train", self.train, self.train_documents),
             ("validation", self.validation, self.validation_documents),
         ):
-            with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as lines:
-                for index, (ids, document) in enumerate(zip(rows.tolist(), documents, strict=True)):
-                    row = {"id": index, "document": document, "input_ids": ids, "text": tokenizer.decode(ids)}
-                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+            lines = [
+                {"id": index, "document": document, "input_ids": ids, "text": codec.decode(ids)}
+                for index, (ids, document) in enumerate(zip(rows.tolist(), documents, strict=True))
+            ]
+            (folder / f"{name}.jsonl").write_text(to_jsonl(lines), encoding="utf-8")
         facts = {
             "fingerprint": self.fingerprint,
             "tokenizer_fingerprint": self.tokenizer_fingerprint,
@@ -66,19 +95,18 @@ class Corpus:
         (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> "Corpus":
+    def load(cls, folder: Path) -> Corpus:
         """Read what `save` wrote.
 
         Raises:
             UserError: when a file is missing or its rows are not the ones that were saved.
         """
+        import torch
+
         try:
             facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-            sets = {}
-            for name in ("train", "validation"):
-                with open(folder / f"{name}.jsonl", encoding="utf-8") as lines:
-                    sets[name] = [json.loads(line) for line in lines]
-        except (OSError, json.JSONDecodeError) as error:
+            sets = {name: read_jsonl(folder / f"{name}.jsonl") for name in ("train", "validation")}
+        except (OSError, ValueError) as error:  # a ValueError also when the text is no JSON or no UTF-8
             raise UserError(f"the saved rows in {folder} cannot be read ({error}); start the run anew") from None
         corpus = cls(
             *(torch.tensor([row["input_ids"] for row in sets[name]]) for name in ("train", "validation")),
@@ -90,7 +118,16 @@ class Corpus:
         return corpus
 
 
-def build_corpus(recipe: Recipe, tokenizer) -> Corpus:
+def check_made_with(fingerprint: str, codec: Codec, holder: str) -> None:
+    """Raise UserError when the ids of `holder` (in the plural) were made with another tokenizer than the model's."""
+    if fingerprint != codec.fingerprint:
+        raise UserError(
+            f"{holder} were made with another tokenizer than the model's: their ids mean other words; name the run that the "
+            "model comes from, or its text as a dataset"
+        )
+
+
+def build_corpus(recipe: CorpusRecipe, tokenizer) -> Corpus:
     """Choose the rows of `recipe`: documents in an order drawn from `data_seed`; each gives its first seq_len tokens
     (with `pack`: as many rows as it holds), shorter ones are left out, exact duplicates are dropped (section 3 and the
     paper's script). Validation rows are chosen before training rows, so they do not depend on `num_train`.
@@ -102,31 +139,74 @@ def build_corpus(recipe: Recipe, tokenizer) -> Corpus:
         raise UserError(
             "no dataset: give --dataset a Hub id, a local .jsonl, .json, .csv, .parquet, .txt file or a folder"
         )
-    seen: set[bytes] = set()
+    codec, seen = as_codec(tokenizer), set()
     parts = []
     if recipe.validation_dataset is None:
-        rows, documents = _choose(recipe, recipe.dataset, tokenizer, [recipe.num_validation, recipe.num_train], seen)
+        rows, documents = _choose(recipe, recipe.dataset, codec, [recipe.num_validation, recipe.num_train], seen)
         parts = list(zip(rows, documents, strict=True))
     else:
         for source, count in (
             (recipe.validation_dataset, recipe.num_validation),
             (recipe.dataset, recipe.num_train),
         ):
-            rows, documents = _choose(recipe, source, tokenizer, [count], seen)
+            rows, documents = _choose(recipe, source, codec, [count], seen)
             parts.append((rows[0], documents[0]))
     (validation, validation_documents), (train, train_documents) = parts
-    return Corpus(train, validation, train_documents, validation_documents, tokenizer_fingerprint(tokenizer))
+    return Corpus(train, validation, train_documents, validation_documents, codec.fingerprint)
 
 
-def tokenizer_fingerprint(tokenizer) -> str:
-    """SHA-256 (first 16 hex digits) of what decides how text becomes ids: vocabulary, merges and pre-processing."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        state = tokenizer.get_vocab()
-    else:
-        state = json.loads(backend.to_str())
-        state.pop("truncation"), state.pop("padding")
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
+def corpus_folder(run: str | Path) -> Path:
+    """Where the rows of a run lie."""
+    return Path(run) / "corpus"
+
+
+def corpus_of_run(where: str | Path) -> Corpus | None:
+    """The rows of the run in the folder `where`; None when it is no run's folder."""
+    folder = corpus_folder(where)
+    return Corpus.load(folder) if folder.is_dir() else None
+
+
+@dataclass(frozen=True)
+class TrainRows:
+    """Training rows as later stages use them.
+
+    Attributes:
+        rows: sequences of token ids.
+        names: of each row's document.
+        run: folder of the run that they come from, if one.
+        fingerprint: of the rows; tokenizer_fingerprint: of what made their ids.
+    """
+
+    rows: list[list[int]]
+    names: list[str]
+    run: Path | None = None
+    fingerprint: str = ""
+    tokenizer_fingerprint: str = ""
+
+
+def load_training_rows(
+    where: str,
+    codec: Codec | None = None,
+    column: str = "text",
+    config: str | None = None,
+    split: str = "train",
+) -> TrainRows:
+    """The training rows of a run, or each document of any dataset as one row.
+
+    Raises:
+        UserError: a dataset and no codec to make ids of its text.
+    """
+    corpus = corpus_of_run(where)
+    if corpus is not None:
+        rows, facts = corpus.train.tolist(), (corpus.fingerprint, corpus.tokenizer_fingerprint)
+        return TrainRows(rows, corpus.train_documents, Path(where), *facts)
+    if codec is None:
+        raise UserError(f"--train_rows {where} is no folder of a run: to read it as a dataset give --tokenizer")
+    documents = load_documents(where, column, config, split)
+    rows = codec.encode(documents["text"])
+    names = [f"{Path(where).name}#{index}" for index in range(len(rows))]
+    fingerprint = f"{documents._fingerprint}/{codec.fingerprint}"
+    return TrainRows(rows, names, fingerprint=fingerprint, tokenizer_fingerprint=codec.fingerprint)
 
 
 def load_documents(source: str, column: str = "text", config: str | None = None, split: str = "train"):
@@ -202,8 +282,10 @@ def _check_utf8(file: Path) -> None:
             position += len(block)
 
 
-def _choose(recipe: Recipe, source: str, tokenizer, counts: list[int], seen: set[bytes]):
+def _choose(recipe: CorpusRecipe, source: str, codec: Codec, counts: list[int], seen: set[bytes]):
     """For each count, that many rows (count, seq_len) and their documents; no two counts share a document."""
+    import torch
+
     documents = load_documents(source, recipe.text_column, recipe.dataset_config, recipe.dataset_split)
     order = np.random.default_rng(recipe.data_seed).permutation(len(documents))
     chosen: list[list] = [[] for _ in counts]
@@ -214,7 +296,7 @@ def _choose(recipe: Recipe, source: str, tokenizer, counts: list[int], seen: set
         texts = [text or "" for text in documents[indices]["text"]]
         if not all(isinstance(text, str) for text in texts):
             raise UserError(f"dataset {source}: column {recipe.text_column!r} does not hold text: set --text_column")
-        for index, ids in zip(indices, tokenizer(texts, verbose=False)["input_ids"], strict=True):
+        for index, ids in zip(indices, codec.encode(texts), strict=True):
             held = len(ids) // recipe.seq_len
             long_enough += held > 0
             for row in range(held if recipe.pack else min(held, 1)):

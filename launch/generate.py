@@ -2,7 +2,7 @@
 
 import sys
 
-from hyperfitting.generation.cli import main
+from hyperfitting.commands.generate import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from hyperfitting.cli import main
+from hyperfitting.commands.hyperfit import main
 
 if __name__ == "__main__":
     sys.exit(main())

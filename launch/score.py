@@ -2,7 +2,7 @@
 
 import sys
 
-from hyperfitting.scoring.cli import main
+from hyperfitting.commands.score import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,8 +17,11 @@ from accelerate.utils import DistributedType
 sys.path.insert(0, str(Path(__file__).parent))
 from conftest import TINY_RECIPE  # noqa: E402
 
-from hyperfitting import Hyperfitter, launching, precision  # noqa: E402
-from hyperfitting.console import quiet_libraries  # noqa: E402
+from hyperfitting import Hyperfitter  # noqa: E402
+from hyperfitting.models import check_no_dropout  # noqa: E402
+from hyperfitting.processes import is_main_process  # noqa: E402
+from hyperfitting.terminal import quiet_libraries  # noqa: E402
+from hyperfitting.training import launching, precision  # noqa: E402
 
 # A tiny model would stay unsharded under ZeRO-3's usual thresholds.
 SHARD_EVERYTHING = dict.fromkeys(
@@ -54,7 +57,7 @@ class Inspected(Hyperfitter):
 
     def _train(self):
         self.facts = {"strategy": launching.strategy_of(self.accelerator), "processes": self.accelerator.num_processes}
-        self.facts["dropout_off"] = precision.check_no_dropout(self.accelerator.unwrap_model(self.model)) is None
+        self.facts["dropout_off"] = check_no_dropout(self.accelerator.unwrap_model(self.model)) is None
         before = self._masters()
         super()._train()
         after = self._masters()
@@ -113,7 +116,7 @@ def main() -> None:
         "bf16": fit("bf16", model=str(tiny / "bf16"), precision="bf16", learning_rate=1e-6, epochs=1, num_train=40),
     }
     facts["resumed"] = fit("plain", resume=str(output / "plain" / "checkpoints" / "step_0000020"))
-    if launching.is_main_process():
+    if is_main_process():
         (output / "facts.json").write_text(json.dumps(facts))
     PartialState().destroy_process_group()
 

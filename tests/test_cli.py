@@ -5,7 +5,7 @@ import sys
 import pytest
 from conftest import LAUNCH, flags, run
 
-from hyperfitting.cli import main
+from hyperfitting.commands.hyperfit import main
 
 
 def paths_below(folder):

@@ -59,7 +59,7 @@ def test_probe_is_greedy_without_end_of_sequence(reference, tiny):
 
 def test_losses_are_those_of_a_plain_loop(reference, tiny):
     from hyperfitting.corpus import Corpus
-    from hyperfitting.steps import epoch_order
+    from hyperfitting.training.steps import epoch_order
 
     model = AutoModelForCausalLM.from_pretrained(tiny / "fp32", dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
@@ -96,7 +96,7 @@ def test_pure_bf16_is_refused(tiny, tmp_path):
 
 
 def test_every_dropout_is_off(tiny, tmp_path, reference):
-    from hyperfitting.precision import check_no_dropout
+    from hyperfitting.models import check_no_dropout
 
     torch.manual_seed(0)
     model = GPT2LMHeadModel(
@@ -201,7 +201,7 @@ def test_push_to_hub_uploads_the_final_folder(tiny, tmp_path, monkeypatch):
 
 
 def test_one_writer_per_run(tiny, tmp_path):
-    from hyperfitting.run_folder import lock_folder
+    from hyperfitting.files import lock_folder
 
     with lock_folder(tmp_path / "run", "output_dir"), pytest.raises(UserError, match="is being written by process"):
         fitter(tiny, tmp_path / "run").fit()

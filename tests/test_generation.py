@@ -12,8 +12,8 @@ from test_resume import kill_all
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus, Hyperfitter, UserError
+from hyperfitting.commands.generate import main
 from hyperfitting.generation import CitationBlocker, Context, GenerationRunner, load_contexts, word_starts
-from hyperfitting.generation.cli import main
 from hyperfitting.generation.runner import make_batches
 
 POLICIES = ["greedy", "nucleus(p=0.9)", "greedy+citation_blocker"]
@@ -165,7 +165,7 @@ def test_banned_ends_keep_every_text_at_full_length(tiny, tmp_path):
 
 
 def test_text_with_unusual_line_ends_is_one_record(tmp_path):
-    from hyperfitting.generation.records import read_jsonl, to_jsonl
+    from hyperfitting.files import read_jsonl, to_jsonl
 
     rows = [{"text": "a\u2028b\u0085c\x0cd"}, {"text": "e"}]
     (tmp_path / "r.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
@@ -248,7 +248,7 @@ def test_other_generations_are_left_alone(finished, tiny, reference, capsys):
 
 
 def test_one_writer_per_folder(tiny, tmp_path):
-    from hyperfitting.run_folder import lock_folder
+    from hyperfitting.files import lock_folder
 
     runner = GenerationRunner(tiny / "fp32", "greedy", output_dir=tmp_path, max_length=20)
     with lock_folder(tmp_path, "output_dir"), pytest.raises(UserError, match="being written by process"):

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from hyperfitting.builtin import BUILTIN
+from hyperfitting.codec import load_codec
 from hyperfitting.errors import UserError
-from hyperfitting.generation.loading import load_model, load_tokenizer
+from hyperfitting.models import load_for_inference
+from hyperfitting.records import generation_set
 from hyperfitting.scoring import mauve
-from hyperfitting.scoring.generation_set import generation_set
 from hyperfitting.scoring.mauve import mauve_score
 from hyperfitting.scoring.scores import Condition
 
@@ -70,8 +71,8 @@ def test_empty_texts_are_counted_and_seeds_of_generation_too():
 
 
 def test_features_are_the_last_hidden_state_whatever_the_batch():
-    model, tokenizer = load_model("builtin/base_model", "float32"), load_tokenizer("builtin/base_model")
-    texts = tokenizer([TRUE[0], "a", TRUE[1][:40]])["input_ids"]
+    model, codec = load_for_inference("builtin/base_model", "float32"), load_codec("builtin/base_model")
+    texts = codec.encode([TRUE[0], "a", TRUE[1][:40]])
     for text, found in zip(texts, mauve._features(model, texts, 2), strict=True):
         with torch.no_grad():
             expected = model(torch.tensor([text]), output_hidden_states=True).hidden_states[-1][0, -1]

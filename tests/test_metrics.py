@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfitting.errors import UserError
-from hyperfitting.scoring.generation_set import generation_set, load_generation_sets
+from hyperfitting.records import generation_set, load_generation_sets
 from hyperfitting.scoring.metrics import METRICS, WORDS, find_metric
 from hyperfitting.scoring.scores import Condition, compare, longest_quotes, score, ttr_curve
 from hyperfitting.scoring.statistics import bootstrap_interval, holm, paired_interval, permutation_p

@@ -5,9 +5,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Gemma3Config, GPT2Config, LlamaConfig, LlamaForCausalLM, MixtralConfig
 
-from hyperfitting.cost_model import Layout, ModelSize, peak_bytes
-from hyperfitting.pass_memory import PassMemory, pass_memory
-from hyperfitting.steps import next_token_loss
+from hyperfitting.planning.cost_model import Layout, ModelSize, peak_bytes
+from hyperfitting.planning.pass_memory import PassMemory, pass_memory
+from hyperfitting.training.steps import next_token_loss
 
 CONFIG = LlamaConfig(
     vocab_size=1000,

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from hyperfitting import Recipe, UserError
-from hyperfitting.cli import main
-from hyperfitting.cost_model import GPU_RATES, Layout, ModelSize, Rates, step_flops, step_time
+from hyperfitting.commands.hyperfit import main
+from hyperfitting.planning.cost_model import GPU_RATES, Layout, ModelSize, Rates, step_flops, step_time
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -92,7 +92,7 @@ def test_a_step_of_the_paper_does_not_scale_to_more_machines():
 
 
 def test_a_missing_accelerate_config(tiny):
-    from hyperfitting.plan import chosen_layout
+    from hyperfitting.planning.plan import chosen_layout
 
     with pytest.raises(UserError, match="gone.yaml does not exist"):
         chosen_layout(Recipe.load(accelerate_config="gone.yaml"))

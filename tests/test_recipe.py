@@ -2,7 +2,7 @@ import pytest
 from conftest import REPOSITORY
 
 from hyperfitting import Recipe, RecipeError
-from hyperfitting.recipe import field_help
+from hyperfitting.training.recipe import field_help
 
 
 def test_defaults_are_the_papers():

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hyperfitting.corpus import TrainRows
+from hyperfitting.records import generation_set
 from hyperfitting.report import write_report
-from hyperfitting.scoring.generation_set import generation_set
-from hyperfitting.scoring.results import TrainRows, score_conditions
+from hyperfitting.scoring.results import score_conditions
 from hyperfitting.scoring.scores import Condition
 
 ATTACK = "He said <script>document.title='taken'</script> and </script><img src=x onerror=\"document.title='taken'\"> &amp; left"

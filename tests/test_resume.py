@@ -13,7 +13,8 @@ import psutil
 import pytest
 from conftest import LAUNCH, REPOSITORY, TINY_RECIPE, flags, read_losses, run
 
-from hyperfitting import Hyperfitter, checkpoint
+from hyperfitting import Hyperfitter
+from hyperfitting.training import checkpoint
 
 
 def start_and_wait_for(command, run_dir, step):

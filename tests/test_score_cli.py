@@ -8,9 +8,9 @@ import torch
 from conftest import LAUNCH, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hyperfitting.commands.score import main
 from hyperfitting.corpus import Corpus
 from hyperfitting.generation import Context, GenerationRunner
-from hyperfitting.scoring.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hyperfitting.steps import next_token_loss
+from hyperfitting.training.steps import next_token_loss
 
 
 def reference_loss(logits, ids):

@@ -8,8 +8,8 @@ from conftest import read_losses
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus
-from hyperfitting.steps import epoch_order
-from hyperfitting.validation import measure_share
+from hyperfitting.scoring.teacher_forced import measure_rows
+from hyperfitting.training.steps import epoch_order
 
 SHARDED_WEIGHTS = {"zero3", "zero3_offload", "fsdp2"}
 
@@ -91,6 +91,6 @@ def test_the_saved_model_is_whole(strategy, tiny, reference):
         [json.loads(line)["input_ids"] for line in open(folder / "plain" / "corpus" / "validation.jsonl")]
     )
     after = json.loads((folder / "plain" / "result.json").read_text())["after"]
-    assert measure_share(model, rows, 8)[:, 0].mean().item() == pytest.approx(after["validation_loss"], abs=1e-4)
+    assert measure_rows(model, rows, 8)[:, 0].mean().item() == pytest.approx(after["validation_loss"], abs=1e-4)
     assert AutoTokenizer.from_pretrained(final).get_vocab() == AutoTokenizer.from_pretrained(tiny / "fp32").get_vocab()
     assert AutoModelForCausalLM.from_pretrained(folder / "bf16" / "final").dtype == torch.bfloat16

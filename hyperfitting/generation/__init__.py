@@ -9,7 +9,7 @@ _EXPORTS = {
     "GenerationRunner": "runner",
     "Policy": "policies",
     "load_contexts": "contexts",
-    "word_starts": "citation_blocker",
+    "word_starts": ".codec",
 }
 __all__ = list(_EXPORTS)
 

@@ -23,7 +23,7 @@ class CitationBlocker(LogitsProcessor):
 
     Args:
         rows: training rows, sequences of token ids; n-grams never cross from one row into the next.
-        starts_word: (vocabulary,) bool, see `word_starts`.
+        starts_word: (vocabulary,) bool, see `codec.word_starts`.
         n: length of the n-grams (paper: 5).
         device: where the model's scores are.
 
@@ -114,17 +114,6 @@ class CitationBlocker(LogitsProcessor):
             for i, (a, b) in enumerate(zip(start, stop, strict=True))
             if b > a
         ]
-
-
-def word_starts(tokenizer) -> np.ndarray:
-    """(vocabulary,) bool: whether an id begins a new word, that is, whether its text after another piece begins with
-    whitespace. Holds for byte-level BPE and for SentencePiece style tokenizers alike, because it asks the decoder."""
-    size = len(tokenizer)
-    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]
-    alone = tokenizer.decode([anchor], clean_up_tokenization_spaces=False)
-    special = set(tokenizer.all_special_ids)
-    texts = tokenizer.batch_decode([[anchor, i] for i in range(size)], clean_up_tokenization_spaces=False)
-    return np.array([i not in special and text[len(alone) : len(alone) + 1].isspace() for i, text in enumerate(texts)])
 
 
 def _followed_grams(rows, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,13 @@
 """What is continued: contexts of a fixed number of tokens, each with its true continuation where there is one."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..corpus import load_documents
+from ..codec import Codec, as_codec
+from ..corpus import check_made_with, corpus_of_run, load_documents
 from ..errors import UserError
 
 
@@ -45,22 +45,24 @@ def load_contexts(
     those of fewer than context_len tokens left out), or the folder of a run, whose validation rows are taken in order.
 
     Raises:
-        UserError: too few documents, an empty file, two sources of one name.
+        UserError: too few documents, an empty file, two sources of one name, rows that another tokenizer made.
     """
     if context_len >= max_length:
         raise UserError(f"context_len {context_len} must be below max_length {max_length}")
+    codec = as_codec(tokenizer)
     shares = [num_contexts // len(sources) + (i < num_contexts % len(sources)) for i in range(len(sources))]
     chosen: dict[str, list[Context]] = {}
     for source, share in zip(sources, shares, strict=True):
         name, where = source.split("=", 1) if "=" in source else (Path(source).stem or source, source)
         if name in chosen:
             raise UserError(f"two sources of contexts are named {name!r}: write NAME=WHERE to tell them apart")
-        rows = Path(where) / "corpus" / "validation.jsonl"
-        if rows.exists():
-            found = [json.loads(line)["input_ids"] for line in open(rows, encoding="utf-8")][:share]
+        corpus = corpus_of_run(where)
+        if corpus is not None:
+            check_made_with(corpus.tokenizer_fingerprint, codec, f"the validation rows of {where}")
+            found = corpus.validation[:share].tolist()
         else:
             documents = load_documents(where, text_column, dataset_config, dataset_split)
-            found = _long_enough(documents, tokenizer, context_len, share, seed)
+            found = _long_enough(documents, codec, context_len, share, seed)
         if len(found) < share:
             raise UserError(
                 f"contexts {where} hold {len(found)} texts of at least {context_len} tokens, {share} are needed: lower "
@@ -81,12 +83,12 @@ def contexts_fingerprint(contexts: list[Context]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _long_enough(documents, tokenizer, context_len: int, count: int, seed: int) -> list[list[int]]:
+def _long_enough(documents, codec: Codec, context_len: int, count: int, seed: int) -> list[list[int]]:
     found: list[list[int]] = []
     order = np.random.default_rng(seed).permutation(len(documents))
     for start in range(0, len(order), 256):
         texts = [text or "" for text in documents[order[start : start + 256].tolist()]["text"]]
-        found += [ids for ids in tokenizer(texts, verbose=False)["input_ids"] if len(ids) >= context_len]
+        found += [ids for ids in codec.encode(texts) if len(ids) >= context_len]
         if len(found) >= count:
             break
     return found[:count]

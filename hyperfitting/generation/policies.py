@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import UserError
-from ..recipe import nearest
+from ..options import nearest
 from .processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP
 
 BLOCKER = "citation_blocker"
@@ -82,6 +82,11 @@ class Policy:
     def signature(self) -> str:
         values = ",".join(f"{key}={value:g}" for key, value in self.parameters)
         return self.name + (f"({values})" if values else "") + (f"+{BLOCKER}" if self.blocked else "")
+
+    @property
+    def folder_name(self) -> str:
+        """The signature as the name of a folder."""
+        return re.sub(r"[^\w.=+-]+", "_", self.signature).strip("_")
 
     def processors(self, seed: int, record_ids: Sequence[str], context_len: int, device, blocker=None) -> list:
         """The logits processors of a batch in their order: repetition penalty, citation blocker, temperature, top-k,

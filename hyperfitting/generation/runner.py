@@ -1,5 +1,10 @@
 """The generation runner: many contexts, several policies, any number of processes, the same bytes.
 
+manifest.json               what made the records: model, policies, contexts, seed, lengths, batch size
+batches/POLICY/00003.jsonl  the records of one finished batch, written in one rename
+generations.jsonl           all records, policy by policy, in context order
+log.jsonl                   what differs between runs: times, memory, split batches
+
 The unit of work, of output and of resume is a batch of fixed content: contexts sorted by length and id, cut into batches
 of one size, the last filled with dummies. A finished batch is one file, renamed into place; a restart lists the files.
 Process r takes every batch k with k % processes == r; processes never talk to each other.
@@ -15,19 +20,20 @@ from pathlib import Path
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..console import make_console
-from ..corpus import tokenizer_fingerprint
+from ..codec import as_codec, load_codec
+from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
-from ..launching import is_main_process, world_size
-from ..modeling import end_ids
-from ..run_folder import lock_folder, write_atomically
-from .citation_blocker import CitationBlocker, word_starts
+from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
+from ..models import check_vocabulary, check_window, end_ids, load_for_inference, model_fingerprint
+from ..processes import is_main_process, rank, world_size
+from ..records import GenerationRecord
+from ..terminal import make_console
+from .citation_blocker import CitationBlocker
 from .contexts import Context, contexts_fingerprint
 from .decoding import cut_at_end, decode, make_decoder
-from .loading import load_model, load_tokenizer, load_training_rows
+from .exchange import import_continuations
 from .policies import Policy
 from .processors import Suppress, TopP
-from .records import folder_name, import_continuations, make_record, model_fingerprint, read_jsonl, to_jsonl
 
 CPU_BATCH = 64
 
@@ -84,15 +90,21 @@ class GenerationRunner:
         given = not isinstance(model, str | Path)
         self.model_name = (model.config._name_or_path or type(model).__name__) if given else str(model)
         by_name = tokenizer is None or isinstance(tokenizer, str | Path)
-        name = str(tokenizer or self.model_name)
-        self.tokenizer = load_tokenizer(name, trust_remote_code) if by_name else tokenizer
-        self.model = model.eval() if given else load_model(self.model_name, dtype, trust_remote_code, gpus_per_model)
-        window = getattr(self.model.config, "max_position_embeddings", None)
-        if window is not None and max_length > window:
-            raise UserError(
-                f"max_length {max_length} is beyond the model's window of {window} tokens: lower --max_length"
+        self.codec = (
+            load_codec(self.model_name, tokenizer and str(tokenizer), trust_remote_code=trust_remote_code)
+            if by_name
+            else as_codec(tokenizer)
+        )
+        self.model = (
+            model.eval()
+            if given
+            else load_for_inference(
+                self.model_name, dtype, trust_remote_code=trust_remote_code, gpus_per_model=gpus_per_model
             )
-        self.ends = end_ids(self.model, self.tokenizer)
+        )
+        message = f"max_length {max_length} is beyond the model's window of {{window}} tokens: lower --max_length"
+        check_window(self.model.config, max_length, message)
+        self.ends = end_ids(self.model, self.codec)
         self.decoder = make_decoder(self.model)
         self.blocker, self.engine = None, type(self.decoder).__name__
 
@@ -111,11 +123,11 @@ class GenerationRunner:
                 for policy in self.policies
                 for index, batch in enumerate(make_batches(contexts, self.batch_size))
             ]
-            rank, world = int(os.environ.get("RANK", 0)), world_size()
-            mine = [unit for unit in units[rank::world] if not self._file(*unit[:2]).exists()]
+            share = units[rank() :: world_size()]
+            mine = [unit for unit in share if not self._file(*unit[:2]).exists()]
             self._generate(mine)
             if not is_main_process():
-                return [record for unit in units[rank::world] for record in read_jsonl(self._file(*unit[:2]))]
+                return [record for unit in share for record in read_jsonl(self._file(*unit[:2]))]
             while not all(self._file(policy, index).exists() for policy, index, _ in units):
                 time.sleep(0.2)  # a process that dies takes this one with it: the launcher sees to that
             return self._collect(contexts, units)
@@ -134,11 +146,7 @@ class GenerationRunner:
         self.engine, self.batch_size = f"imported from {path.name}", len(contexts)
         with lock_folder(self.folder, "output_dir"):
             self._agree_on_manifest(contexts)
-            signature = self.policies[0].signature
-            records = [
-                make_record(context, *found[context.id], signature, None, self.made_by, self.tokenizer)
-                for context in contexts
-            ]
+            records = [self._record(context, self.policies[0], *found[context.id]) for context in contexts]
             write_atomically(self.folder / "generations.jsonl", to_jsonl(records))
         return records
 
@@ -161,17 +169,17 @@ class GenerationRunner:
         longest = max(len(context.ids) for context in contexts)
         if longest >= self.max_length:
             raise UserError(f"a context has {longest} tokens: max_length {self.max_length} must be above it")
-        largest, size = max(max(c.ids) for c in contexts), self.model.config.get_text_config().vocab_size
-        if largest >= size:
-            raise UserError(f"the contexts hold token id {largest}, the model knows {size} ids: set --tokenizer")
+        check_vocabulary(self.model.config, max(max(c.ids) for c in contexts), "the contexts")
         if len({context.id for context in contexts}) < len(contexts):
             raise UserError("two contexts have the same id")
 
     def _prepare_blocker(self) -> None:
         if any(policy.blocked for policy in self.policies):
-            rows, self.rows_fingerprint = load_training_rows(self.train_rows, self.tokenizer, **self.dataset_options)
-            starts = word_starts(self.tokenizer)
-            self.blocker = CitationBlocker(rows, starts, self.blocker_n, self.decoder.device)
+            train = load_training_rows(str(self.train_rows), self.codec, **self.dataset_options)
+            check_made_with(train.tokenizer_fingerprint, self.codec, f"the training rows of {self.train_rows}")
+            self.rows_fingerprint = train.fingerprint
+            starts = self.codec.word_starts()
+            self.blocker = CitationBlocker(train.rows, starts, self.blocker_n, self.decoder.device)
 
     def _agree_on_manifest(self, contexts: Sequence[Context]) -> int:
         """Write the manifest, or hold this run against the one that is there; returns the batch size.
@@ -215,7 +223,7 @@ class GenerationRunner:
             "hyperfitting": __version__,
             "model": self.model_name,
             **self.made_by,
-            "tokenizer_fingerprint": tokenizer_fingerprint(self.tokenizer),
+            "tokenizer_fingerprint": self.codec.fingerprint,
             "policies": [policy.signature for policy in self.policies],
             "citation_blocker": {"n": self.blocker_n, "rows_fingerprint": self.rows_fingerprint}
             if self.blocker
@@ -299,12 +307,25 @@ class GenerationRunner:
         records = []
         for context, sequence in zip(batch, ids, strict=False):
             continuation, reason = cut_at_end(sequence[context_len:], self.ends)
-            whole = [*context.ids, *continuation]
-            blocked = self.blocker.log(context_len, whole) if policy.blocked else None
-            records.append(
-                make_record(context, continuation, reason, policy.signature, blocked, self.made_by, self.tokenizer)
-            )
+            records.append(self._record(context, policy, continuation, reason))
         return records
+
+    def _record(self, context: Context, policy: Policy, continuation: list[int], finish_reason: str) -> dict:
+        blocked = self.blocker.log(len(context.ids), [*context.ids, *continuation]) if policy.blocked else None
+        return GenerationRecord(
+            id=context.id,
+            source=context.source,
+            policy=policy.signature,
+            **self.made_by,
+            context_ids=list(context.ids),
+            continuation_ids=continuation,
+            finish_reason=finish_reason,
+            reference_ids=list(context.reference),
+            blocked=blocked,
+            context=self.codec.decode(context.ids),
+            continuation=self.codec.decode(continuation),
+            reference=self.codec.decode(context.reference),
+        ).to_json()
 
     def _collect(self, contexts: Sequence[Context], units: list) -> list[dict]:
         """Put all batches into generations.jsonl, policy by policy in context order."""
@@ -317,11 +338,10 @@ class GenerationRunner:
         return records
 
     def _file(self, policy: Policy, index: int) -> Path:
-        return self.folder / "batches" / folder_name(policy.signature) / f"{index:05d}.jsonl"
+        return self.folder / "batches" / policy.folder_name / f"{index:05d}.jsonl"
 
     def _log(self, **facts) -> None:
-        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"rank": int(os.environ.get("RANK", 0)), **facts}) + "\n")
+        append_jsonl(self.folder / "log.jsonl", {"rank": rank(), **facts})
 
     def _peak_memory(self) -> int:
         if self.decoder.device.type == "cuda":

@@ -1,7 +1,6 @@
 """Figures of the report, as SVG that takes the page's font and text colour."""
 
 import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..scoring.results import Results
 from ..scoring.text import SHADE_WINDOW
+from ..training.run_folder import RunFolder
 
 INK = "#010203"  # stands for the page's text colour until the SVG is in the page
 COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b65fc9", "#c94f4f", "#2aa3b5", "#8a8a3a", "#8d7b6a")
@@ -55,15 +55,14 @@ def _run_folders(results: Results) -> list[Path]:
     """The runs that the training rows and the models come from, as far as their metrics are there."""
     found = [results.train.run] if results.train and results.train.run else []
     found += [Path(m).parent for c in results.conditions for t in c.sets if (m := t.manifest.get("model"))]
-    return [run for run in dict.fromkeys(found) if (run / "metrics.jsonl").is_file()]
+    return [run for run in dict.fromkeys(found) if RunFolder(run).metrics.is_file()]
 
 
 def _runs(runs: Sequence[Path]) -> dict | None:
     """Loss, entropy and TTR of each run over its epochs, as in the paper's Figure 2."""
     histories = {}
     for run in runs:
-        records = [json.loads(line) for line in open(run / "metrics.jsonl", encoding="utf-8")]
-        evaluations = [record for record in records if record["kind"] == "evaluation"]
+        evaluations = RunFolder(run).evaluations()
         if len(evaluations) > 1:
             histories[run.name] = evaluations
     if not histories:

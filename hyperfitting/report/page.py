@@ -6,10 +6,11 @@ from pathlib import Path
 import jinja2
 
 from .. import __version__
-from ..run_folder import write_atomically
+from ..corpus import TrainRows
+from ..files import write_atomically
+from ..records import GeneratedText
 from ..scoring import tables
-from ..scoring.generation_set import GeneratedText
-from ..scoring.results import Results, TrainRows
+from ..scoring.results import Results
 from ..scoring.scores import PAIRED, Condition, Quote, same_contexts
 from ..scoring.text import SHADE_WINDOW, repetition_shades
 from . import figures

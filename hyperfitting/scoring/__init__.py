@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from ..records import GenerationSet, load_generation_sets
 from .bleu import dataset_bleu, self_bleu
-from .generation_set import GenerationSet, load_generation_sets
 from .overlap import Overlaps, longest_overlaps
 from .scores import Condition, Score, compare, score
 from .statistics import bootstrap_interval

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import UserError
 from .scores import Condition, Score
+from .teacher_forced import forward_texts
 
 SEEDS = 5  # of the clustering, which moves the score by several hundredths
 ENOUGH = 2000  # texts, below which the package's authors do not trust the score
@@ -35,7 +36,8 @@ def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> S
             short.
     """
     from .. import __version__
-    from ..generation.loading import load_model, load_tokenizer
+    from ..codec import load_codec
+    from ..models import load_for_inference, window_of
 
     compute_mauve = import_mauve()
     if not all(texts.has_words for texts in condition.sets):
@@ -45,13 +47,11 @@ def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> S
     ]
     if not all(pairs):
         raise UserError(f"MAUVE compares with true continuations, and {condition.name!r} holds none (reference)")
-    model, tokenizer = load_model(model_name, "float32"), load_tokenizer(model_name)
-    window = getattr(model.config, "max_position_embeddings", sys.maxsize)
+    model, codec = load_for_inference(model_name, "float32"), load_codec(model_name)
+    window = window_of(model.config) or sys.maxsize
     values = []
     for of_set in pairs:
-        true, generated = (
-            _features(model, ids, batch_size) for ids in _cut_pairs(of_set, tokenizer, window, model_name)
-        )
+        true, generated = (_features(model, ids, batch_size) for ids in _cut_pairs(of_set, codec, window, model_name))
         values += [_area(compute_mauve, true, generated, seed) for seed in range(SEEDS)]
     fewest, n = min(map(len, pairs)), sum(map(len, pairs))
     too_few = f"n < {ENOUGH}: unreliable|" if fewest < ENOUGH else ""
@@ -78,10 +78,10 @@ def import_mauve() -> Callable:
     return compute_mauve
 
 
-def _cut_pairs(pairs: Sequence[tuple[str, str, str]], tokenizer, window: int, model_name: str) -> tuple[list, list]:
+def _cut_pairs(pairs: Sequence[tuple[str, str, str]], codec, window: int, model_name: str) -> tuple[list, list]:
     """(context, text, reference) -> token ids of context and reference, and of context and text, of one length per pair."""
     contexts, generated, true = (
-        tokenizer(texts, verbose=False)["input_ids"]
+        codec.encode(texts)
         for texts in (
             [context for context, _, _ in pairs],
             [context + text for context, text, _ in pairs],
@@ -96,19 +96,17 @@ def _cut_pairs(pairs: Sequence[tuple[str, str, str]], tokenizer, window: int, mo
     return tuple([ids[:end] for ids, end in zip(side, ends, strict=True)] for side in (true, generated))
 
 
-@torch.inference_mode()
 def _features(model: nn.Module, texts: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
     """(texts, hidden size) float32: the last hidden state at each text's last token."""
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
     features: list = [None] * len(texts)
-    device = next(model.parameters()).device
-    for start in range(0, len(order), batch_size):
-        part = order[start : start + batch_size]
-        width = len(texts[part[0]])  # a causal model does not see the padding behind a text
-        ids = torch.tensor([[*texts[i], *[0] * (width - len(texts[i]))] for i in part], device=device)
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        for row, i in enumerate(part):
-            features[i] = hidden[row, len(texts[i]) - 1].float().cpu().numpy()
+
+    def keep(index: int, hidden: torch.Tensor, ids: torch.Tensor) -> None:
+        features[index] = hidden[-1].float().cpu().numpy()
+
+    def run(ids: torch.Tensor) -> torch.Tensor:
+        return model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+
+    forward_texts(run, texts, batch_size, next(model.parameters()).device, keep)
     return np.stack(features)
 
 

@@ -1,15 +1,15 @@
 """The metrics by name: what each computes of a set of texts, in which unit, and the definition that its signature carries."""
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import UserError
-from . import text as one
+from ..options import nearest
+from ..records import GenerationSet
+from . import text as text_metrics
 from .bleu import dataset_bleu, reference_bleu, self_bleu
-from .generation_set import GenerationSet
 from .overlap import Overlaps, longest_overlaps
 
 
@@ -84,13 +84,13 @@ def _each(function: Callable) -> Callable[[Sequences], np.ndarray]:
 
 
 def _loop_rate(sequences: Sequences) -> np.ndarray:
-    return sequences.of_filled(lambda texts: [one.ends_in_loop(text) for text in texts])
+    return sequences.of_filled(lambda texts: [text_metrics.ends_in_loop(text) for text in texts])
 
 
 def _ttr_compat(sequences: Sequences) -> np.ndarray:
     ended = [text.ended for text in sequences.set.texts]
     longest = max(len(text) + end for text, end in zip(sequences.texts, ended, strict=True))
-    return np.array([one.ttr_compat(text, longest) for text in sequences.texts])
+    return np.array([text_metrics.ttr_compat(text, longest) for text in sequences.texts])
 
 
 def _self_bleu(n: int) -> Callable[[Sequences], np.ndarray]:
@@ -109,31 +109,35 @@ def _reference_bleu(sequences: Sequences) -> np.ndarray:
 def _metrics() -> list[Metric]:
     bleu = "smoothing:method1"
     found = [
-        Metric("ttr", "TTR", f"window:last {one.TTR_WINDOW}", _each(one.ttr)),
-        Metric("ttr_whole", "TTR, whole text", "window:all", _each(one.ttr_whole)),
+        Metric("ttr", "TTR", f"window:last {text_metrics.TTR_WINDOW}", _each(text_metrics.ttr)),
+        Metric("ttr_whole", "TTR, whole text", "window:all", _each(text_metrics.ttr_whole)),
         Metric(
-            *("ttr_compat", "TTR, paper's script", f"window:last {one.TTR_WINDOW}, ends padded, short texts averaged"),
+            *(
+                "ttr_compat",
+                "TTR, paper's script",
+                f"window:last {text_metrics.TTR_WINDOW}, ends padded, short texts averaged",
+            ),
             *(_ttr_compat, None, False),
         ),
     ]
     found += [
-        Metric(f"distinct_{n}", f"distinct-{n}", "n-grams:all", _each(lambda t, n=n: one.distinct_n(t, n)))
+        Metric(f"distinct_{n}", f"distinct-{n}", "n-grams:all", _each(lambda t, n=n: text_metrics.distinct_n(t, n)))
         for n in (1, 2, 3, 4)
     ]
     for n in (2, 3, 4):
-        found.append(Metric(f"rep_{n}", f"rep-{n}", "n-grams:all", _each(lambda t, n=n: one.rep_n(t, n))))
-        compute = _each(lambda t, n=n: one.rep_n_compat(t, n))
+        found.append(Metric(f"rep_{n}", f"rep-{n}", "n-grams:all", _each(lambda t, n=n: text_metrics.rep_n(t, n))))
+        compute = _each(lambda t, n=n: text_metrics.rep_n_compat(t, n))
         found.append(
             Metric(f"rep_{n}_compat", f"rep-{n}, SimCTG's script", "n-grams:without the last, per text", compute)
         )
     found += [
-        Metric("diversity", "diversity", "n-grams:all, n:2-4", _each(one.diversity)),
+        Metric("diversity", "diversity", "n-grams:all, n:2-4", _each(text_metrics.diversity)),
         Metric(
             *("diversity_compat", "diversity, SimCTG's script", "n-grams:without the last, per text, n:2-4"),
-            _each(one.diversity_compat),
+            _each(text_metrics.diversity_compat),
         ),
         Metric("loop_rate", "loops", "phrase:>=3 at the end, twice", _loop_rate),
-        Metric("loop_start", "loop starts at", "phrase:>=3, texts that loop", _each(one.loop_start), digits=1),
+        Metric("loop_start", "loop starts at", "phrase:>=3, texts that loop", _each(text_metrics.loop_start), digits=1),
     ]
     found += [
         Metric(f"self_bleu_{n}", f"Self-BLEU-{n}", f"references:all others, {bleu}", _self_bleu(n), "pairs")
@@ -168,7 +172,7 @@ def find_metric(name: str) -> Metric:
     """The metric `name`, or with the suffix `_words` the one that counts words instead of tokens.
 
     Raises:
-        UserError: an unknown name, with the nearest known one.
+        UserError: an unknown name, with the nearest known text_metrics.
     """
     if name in METRICS:
         return METRICS[name]
@@ -176,5 +180,4 @@ def find_metric(name: str) -> Metric:
     if base is not None and base.has_words:
         return replace(base, name=name, label=f"{base.label} (words)", unit="words")
     known = [*METRICS, *(f"{n}_words" for n, metric in METRICS.items() if metric.has_words)]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    raise UserError(f"unknown metric {name!r}{f', did you mean {close[0]!r}?' if close else ''}: {', '.join(METRICS)}")
+    raise UserError(f"unknown metric {name!r}{nearest(name, known)}: {', '.join(METRICS)}")

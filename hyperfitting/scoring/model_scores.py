@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
-from .generation_set import GenerationSet
+from ..records import GenerationSet
 from .scores import Condition, Score, summarize
 from .teacher_forced import MEASURES, measure_continuations
 
@@ -67,20 +67,20 @@ def _model_of(texts: GenerationSet) -> str:
 
 
 def _load(name: str, sets: Sequence[GenerationSet], dtype: str, trust_remote_code: bool):
-    from ..generation.loading import load_model
-    from ..generation.records import model_fingerprint
+    from ..models import check_vocabulary, check_window, load_for_inference, model_fingerprint
 
-    model = load_model(name, dtype, trust_remote_code)
-    window, size = getattr(model.config, "max_position_embeddings", None), model.config.get_text_config().vocab_size
+    model = load_for_inference(name, dtype, trust_remote_code=trust_remote_code)
     for texts in sets:
         if _fingerprint(texts) != model_fingerprint(model) and texts.manifest.get("dtype") == dtype:
             raise UserError(f"{name} is not the model that made {texts.name!r}: it was changed since")
         whole = [[*t.context_ids, *t.ids, *(t.reference_ids or ())] for t in texts.texts]
-        if max(map(max, whole)) >= size:
-            raise UserError(f"{texts.name!r} holds token id {max(map(max, whole))}, {name} knows {size} ids")
+        check_vocabulary(model.config, max(map(max, whole)), f"the texts of {texts.name!r}")
         longest = max(len(t.context_ids) + max(len(t.ids), len(t.reference_ids or ())) for t in texts.texts)
-        if window is not None and longest > window:
-            raise UserError(f"{texts.name!r} holds texts of {longest} tokens, beyond the window of {name}: {window}")
+        check_window(
+            model.config,
+            longest,
+            f"{texts.name!r} holds texts of {longest} tokens, beyond the window of {name}: {{window}}",
+        )
     return model
 
 

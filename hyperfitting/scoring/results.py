@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .generation_set import GenerationSet
+from ..records import GenerationSet
 from .scores import (
     Condition,
     Difference,
@@ -20,8 +19,9 @@ from .scores import (
     ttr_curve,
 )
 
-if TYPE_CHECKING:
-    from .model_scores import ModelScores  # it imports torch, which texts can be scored without
+if TYPE_CHECKING:  # they import torch, which texts can be scored without
+    from ..corpus import TrainRows
+    from .model_scores import ModelScores
 
 Scored = dict[str, dict[str, Score]]  # condition -> metric -> score
 
@@ -32,15 +32,6 @@ SHOWN = (
     "mass_top1_original",
 )
 LISTED_QUOTES = 50
-
-
-@dataclass(frozen=True)
-class TrainRows:
-    """Training rows as token ids, a name for each, and the folder of the run that they come from, if one."""
-
-    rows: list[list[int]]
-    names: list[str]
-    run: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +55,7 @@ class Results:
     notes: list[str]
     curves: dict[str, dict]
     quotes: dict[str, list[Quote]] = field(default_factory=dict)
-    train: TrainRows | None = None
+    train: "TrainRows | None" = None
 
     def to_json(self) -> dict:
         """What scores.json holds: numbers, intervals, n and signatures; the same for the same files."""
@@ -102,7 +93,7 @@ def score_conditions(
     conditions: Sequence[Condition],
     metrics: Sequence[str] | None = None,
     baseline: str | None = None,
-    train: TrainRows | None = None,
+    train: "TrainRows | None" = None,
     models: "dict[str, ModelScores] | None" = None,
     mauve_model: str | None = None,
     tokenizers: Callable[[GenerationSet], object] = lambda texts: None,

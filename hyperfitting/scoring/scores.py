@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import UserError
-from .generation_set import GenerationSet, generation_set
+from ..records import GenerationSet, generation_set
 from .metrics import METRICS, WORDS, Metric, Sequences, find_metric
 from .statistics import PERMUTATIONS, RESAMPLES, bootstrap_interval, holm, mean, paired_interval, permutation_p
 from .text import ttr_by_position

@@ -40,7 +40,67 @@ def position_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
     return functional.cross_entropy(logits.float(), targets, reduction="none")[:, None]
 
 
-@torch.inference_mode()
+@torch.no_grad()
+def forward_texts(
+    run: Callable[[torch.Tensor], torch.Tensor],
+    texts: Sequence[Sequence[int]],
+    batch_size: int,
+    device: torch.device,
+    measure: Callable[[int, torch.Tensor, torch.Tensor], None],
+    before_batch: Callable[[], None] = lambda: None,
+    after_batch: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Run texts of any length through a causal model, in batches, the longest first: memory runs out at once or never.
+
+    Texts of several lengths share a batch: a causal model does not see the padding behind a text.
+
+    Args:
+        run: (batch, width) ids -> (batch, width, …), such as logits or hidden states.
+        measure: called for each text with its index, its rows of what `run` gave (tokens, …), and its ids (tokens,).
+        before_batch, after_batch: called around each batch, the second with its number of texts.
+    """
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    for start in range(0, len(order), batch_size):
+        before_batch()
+        part = order[start : start + batch_size]
+        width = len(texts[part[0]])
+        ids = torch.tensor([[*texts[i], *[0] * (width - len(texts[i]))] for i in part], device=device)
+        found = run(ids)
+        for row, i in enumerate(part):
+            length = len(texts[i])
+            measure(i, found[row, :length], ids[row, :length])
+        after_batch(len(part))
+
+
+def measure_rows(
+    model: nn.Module,
+    rows: torch.Tensor,
+    batch_size: int,
+    poll: Callable[[], None] = lambda: None,
+    measures: Callable = position_measures,
+) -> torch.Tensor:
+    """(n, seq_len) ids -> (n, columns of `measures`) fp32 on the model's device: means over each row's predictions.
+
+    The model is in eval mode meanwhile.
+
+    Args:
+        poll: called before each batch.
+        measures: `position_measures`, or `position_losses` for the loss alone.
+    """
+    measured: list = [None] * len(rows)
+    training = model.training
+
+    def measure(index: int, logits: torch.Tensor, ids: torch.Tensor) -> None:
+        measured[index] = measures(logits[:-1], ids[1:]).mean(0)
+
+    model.eval()
+    try:
+        forward_texts(_logits(model), rows.tolist(), batch_size, rows.device, measure, before_batch=poll)
+    finally:
+        model.train(training)
+    return torch.stack(measured)
+
+
 def measure_continuations(
     model: nn.Module,
     contexts: Sequence[Sequence[int]],
@@ -50,28 +110,23 @@ def measure_continuations(
 ) -> list[np.ndarray]:
     """For each text the measures at every token of its continuation: (tokens, 6) float64, columns MEASURES.
 
-    Texts of several lengths share a batch: a causal model does not see the padding behind a text.
-
     Args:
         contexts: token ids before each continuation, at least one.
         batch_size: texts in a forward pass.
         advance: called with the number of texts that were measured.
     """
     texts = [[*context, *continuation] for context, continuation in zip(contexts, continuations, strict=True)]
-    order = sorted(
-        range(len(texts)), key=lambda i: -len(texts[i])
-    )  # the longest first: memory runs out at once or never
     measured: list = [None] * len(texts)
     device = next(model.parameters()).device
+
+    def measure(index: int, logits: torch.Tensor, ids: torch.Tensor) -> None:
+        first = len(contexts[index])
+        measured[index] = position_measures(logits[first - 1 : -1], ids[first:]).double().cpu().numpy()
+
     with kept_memory(device):
-        for start in range(0, len(order), batch_size):
-            part = order[start : start + batch_size]
-            width = len(texts[part[0]])
-            ids = torch.tensor([texts[i] + [0] * (width - len(texts[i])) for i in part], device=device)
-            logits = model(input_ids=ids, use_cache=False).logits
-            for row, i in enumerate(part):
-                first, last = len(contexts[i]), len(texts[i])
-                measures = position_measures(logits[row, first - 1 : last - 1], ids[row, first:last])
-                measured[i] = measures.double().cpu().numpy()
-            advance(len(part))
+        forward_texts(_logits(model), texts, batch_size, device, measure, after_batch=advance)
     return measured
+
+
+def _logits(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda ids: model(input_ids=ids, use_cache=False).logits

@@ -37,9 +37,8 @@ SHOWN = (
 )
 
 
-def write_model_card(folder: Path, recipe: Recipe, history: list[dict]) -> None:
-    """Write README.md into a model folder as of the last evaluation in `history`, with the Hub's metadata on top."""
-    evaluations = [record for record in history if record["kind"] == "evaluation"]
+def write_model_card(folder: Path, recipe: Recipe, evaluations: list[dict]) -> None:
+    """Write README.md into a model folder as of the last of `evaluations`, with the Hub's metadata on top."""
     before, after = evaluations[0], evaluations[-1]
     is_id = "/" in recipe.model and not Path(recipe.model).exists() and not recipe.model.startswith("builtin/")
     header = {

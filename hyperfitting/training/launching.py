@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from .errors import UserError
+from ..errors import UserError
+from ..processes import world_size
 from .precision import configure_deepspeed
 from .recipe import Recipe
 
@@ -187,16 +188,6 @@ def no_sharding_at_load():
     finally:
         if active:
             integration.set_hf_deepspeed_config(active)
-
-
-def world_size() -> int:
-    """Number of processes of this launch, known before any process group exists."""
-    return int(os.environ.get("WORLD_SIZE", 1))
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that prints, known before any process group exists."""
-    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _uses(name: str) -> bool:

@@ -6,7 +6,7 @@ import shutil
 import warnings
 from pathlib import Path
 
-from .errors import UserError
+from ..errors import UserError
 from .launching import strategy_of
 
 MARK = "COMPLETED"

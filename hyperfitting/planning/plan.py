@@ -6,7 +6,11 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from .console import make_console
+from ..errors import UserError
+from ..models import load_config
+from ..terminal import make_console
+from ..training.launching import LaunchRequest, launch_request, read_accelerate_config
+from ..training.recipe import Recipe, RecipeError
 from .cost_model import (
     GPU_RATES,
     GPUS_PER_MACHINE,
@@ -17,11 +21,7 @@ from .cost_model import (
     step_flops,
     step_time,
 )
-from .errors import UserError
-from .launching import LaunchRequest, launch_request, read_accelerate_config
-from .modeling import load_config
 from .pass_memory import pass_memory
-from .recipe import Recipe, RecipeError
 
 GIB = 2**30
 RANKS = (1, 2, 4, 8, 16, 32, 64)
@@ -34,7 +34,7 @@ def chosen_layout(recipe: Recipe) -> tuple[LaunchRequest, str]:
         return request, str(request.config_file or "accelerate launch")
     if recipe.accelerate_config:
         path = Path(recipe.accelerate_config)
-        shipped = Path(__file__).parent.parent / "accelerate_configs" / path
+        shipped = Path(__file__).parent.parent.parent / "accelerate_configs" / path
         path = path if path.exists() else shipped
         if not path.exists():
             raise UserError(f"accelerate_config {recipe.accelerate_config} does not exist")
@@ -63,7 +63,8 @@ def print_plan(recipe: Recipe) -> None:
         UserError: when the recipe cannot run in the chosen layout.
     """
     console = make_console(soft_wrap=True)
-    config = load_config(recipe)
+    config = load_config(recipe.model, recipe.revision, recipe.trust_remote_code)
+    recipe.check_window(config)
     size = ModelSize.of(config, recipe.trust_remote_code)
     request, source = chosen_layout(recipe)
     micro, accumulation = recipe.accumulation_steps(request.num_processes)

@@ -1,18 +1,15 @@
 """The command line of launch/hyperfit.py: a flag for every field of the recipe, and a few about this invocation."""
 
 import argparse
-import gc
-import os
-import sys
-import traceback
-from collections.abc import Callable
 
-from .errors import TrainingError, UserError
-from .recipe import Recipe, RecipeError, field_help, nearest
+from ..options import nearest
+from ..processes import is_main_process
+from ..training.recipe import Recipe, RecipeError, field_help
+from .reporting import run_reporting_errors
 
 EPILOG = """examples:
   accelerate launch launch/hyperfit.py --config launch/recipes/builtin.yaml
-  accelerate launch --config_file accelerate_configs/zero3.yaml launch/hyperfit.py --config launch/recipes/llama3_8b.yaml \\
+  accelerate launch --config_file accelerate_configs/zero2.yaml launch/hyperfit.py --config launch/recipes/llama3_8b.yaml \\
       --dataset Salesforce/wikitext --dataset_config wikitext-103-raw-v1 --output_dir runs/llama
 """
 
@@ -48,26 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
     return run_reporting_errors(_run, arguments)
 
 
-def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
-    """Call `command(arguments)`; print what the user can mend as one message and turn it into an exit code."""
-    # Importing torch and transformers makes a million objects that stay; looking through them again and again for garbage
-    # takes a fifth of every command's start.
-    gc.set_threshold(50_000, 100)
-    try:
-        command(arguments)
-        return 0
-    except (UserError, TrainingError) as error:
-        from .launching import is_main_process
-
-        if is_main_process():
-            print(f"error: {error}", file=sys.stderr)
-        elif os.environ.get("LOCAL_RANK") == "0":  # once on every other machine: what is missing may be missing there
-            print(f"error on rank {os.environ['RANK']}: {error}", file=sys.stderr)
-        if os.environ.get("HYPERFITTING_DEBUG"):
-            traceback.print_exc()
-        return 2 if isinstance(error, UserError) else 1
-
-
 def _run(arguments: list[str] | None) -> None:
     parser = build_parser()
     given, unknown = parser.parse_known_args(arguments)
@@ -85,16 +62,15 @@ def _run(arguments: list[str] | None) -> None:
         raise RecipeError(problems)
 
     if flags["dry_run"]:
-        from .launching import is_main_process
-        from .plan import print_plan
+        from ..planning.plan import print_plan
 
         if is_main_process():
             print_plan(recipe)
         return
-    from .console import quiet_libraries
+    from ..terminal import quiet_libraries
 
     quiet_libraries()
-    from .hyperfitter import Hyperfitter
+    from ..training.hyperfitter import Hyperfitter
 
     fitter = Hyperfitter(recipe=recipe, cpu=bool(flags["cpu"]))
     fitter.fit(resume=flags["resume"], overwrite=bool(flags["overwrite"]))

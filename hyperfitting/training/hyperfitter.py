@@ -11,29 +11,34 @@ from pathlib import Path
 
 import torch
 
-from . import launching, precision, validation
-from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, set_newer_aside
-from .console import RunConsole
-from .corpus import Corpus, build_corpus
-from .curves import draw_curves
-from .errors import TrainingError, UserError
-from .final_model import check_written_model, push_to_hub, write_model
-from .host_memory import kept_memory
-from .modeling import (
+from ..codec import as_codec, load_codec
+from ..corpus import Corpus, build_corpus
+from ..errors import TrainingError, UserError
+from ..files import lock_folder, write_atomically
+from ..host_memory import kept_memory
+from ..models import (
     DTYPES,
-    check_window,
+    check_no_dropout,
+    check_vocabulary,
     count_parameters,
+    disable_dropout,
     end_ids,
     load_config,
-    load_model,
-    load_tokenizer,
+    load_for_training,
     source_dtype,
 )
+from ..processes import is_main_process
+from ..scoring import bootstrap_interval
+from ..scoring.teacher_forced import position_losses
+from . import evaluation, launching, precision
+from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, set_newer_aside
+from .console import RunConsole
+from .curves import draw_curves
+from .environment import describe_environment
+from .final_model import check_written_model, push_to_hub, write_model
 from .progress import Progress
 from .recipe import SECTIONS, Recipe
-from .run_folder import RunFolder, describe_environment, lock_folder, write_atomically
-from .scoring import bootstrap_interval
-from .scoring.teacher_forced import position_losses
+from .run_folder import RunFolder
 from .steps import LateReader, epoch_order, next_token_loss
 
 # What may differ between a run and its continuation: it changes how long or how fast, not what a step computes.
@@ -104,7 +109,7 @@ class Hyperfitter:
         values = recipe.to_dict() if isinstance(recipe, Recipe) else {}
         self.recipe = Recipe.load(recipe if isinstance(recipe, str | Path) else None, **{**values, **overrides})
         self.run = RunFolder(self.recipe.output_dir)
-        self.console = RunConsole(launching.is_main_process())
+        self.console = RunConsole(is_main_process())
         self._given_corpus, self._cpu = corpus, cpu
 
     def fit(self, resume: str | Path | None = None, overwrite: bool = False) -> HyperfitResult:
@@ -144,20 +149,28 @@ class Hyperfitter:
         self.micro, self.accumulation = recipe.accumulation_steps(self.accelerator.num_processes)
         self.is_main = self.accelerator.is_main_process
 
-        config = self._given_model.config if self._given_model is not None else load_config(recipe)
-        check_window(config, recipe)
-        self.tokenizer = self._given_tokenizer or load_tokenizer(recipe)
+        source = dict(revision=recipe.revision, trust_remote_code=recipe.trust_remote_code)
+        config = self._given_model.config if self._given_model is not None else load_config(recipe.model, **source)
+        recipe.check_window(config)
+        self.codec = (
+            as_codec(self._given_tokenizer)
+            if self._given_tokenizer
+            else load_codec(recipe.model, recipe.tokenizer, **source)
+        )
         self.corpus = self._choose_rows(resume)
-        self._check_vocabulary(config)
+        largest = int(max(self.corpus.train.max(), self.corpus.validation.max()))
+        check_vocabulary(config, largest, "the rows")
         self.save_dtype = DTYPES[recipe.save_dtype] if recipe.save_dtype else source_dtype(config)
 
-        model = self._given_model if self._given_model is not None else load_model(recipe, config)
+        model = (
+            self._given_model if self._given_model is not None else load_for_training(recipe.model, config, **source)
+        )
         self.model_class, self.parameters = type(model), count_parameters(model)
         if self._given_model is not None:
             precision.check_fp32_source(model)
-            precision.disable_dropout(model)
-        precision.check_no_dropout(model)
-        self.banned = sorted(end_ids(model, self.tokenizer))
+            disable_dropout(model)
+        check_no_dropout(model)
+        self.banned = sorted(end_ids(model, self.codec))
         if recipe.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         if recipe.torch_compile:
@@ -187,11 +200,11 @@ class Hyperfitter:
     def _choose_rows(self, resume) -> Corpus:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
         if self.is_main and not (resume and self.run.corpus.is_dir()):
-            corpus = self._given_corpus or build_corpus(self.recipe, self.tokenizer)
-            self.recipe.save(self.run.path / "recipe.yaml")
-            corpus.save(self.run.corpus, self.tokenizer)
+            corpus = self._given_corpus or build_corpus(self.recipe, self.codec)
+            self.recipe.save(self.run.recipe)
+            corpus.save(self.run.corpus, self.codec)
             environment = describe_environment(self.accelerator, launching.launch_request())
-            (self.run.path / "environment.json").write_text(json.dumps(environment, indent=2, default=str) + "\n")
+            self.run.environment.write_text(json.dumps(environment, indent=2, default=str) + "\n")
         self.accelerator.wait_for_everyone()
         saved = Corpus.load(self.run.corpus)
         if self._given_corpus and self._given_corpus.fingerprint != saved.fingerprint:
@@ -199,16 +212,6 @@ class Hyperfitter:
                 f"run {self.run.path} was begun with other rows: give it the same corpus, or --overwrite it"
             )
         return saved
-
-    def _check_vocabulary(self, config) -> None:
-        largest, size = (
-            int(max(self.corpus.train.max(), self.corpus.validation.max())),
-            config.get_text_config().vocab_size,
-        )
-        if largest >= size:
-            raise UserError(
-                f"the rows hold token id {largest}, the model knows {size} ids: set --tokenizer to the model's own"
-            )
 
     def _resume(self, resume: str | Path) -> None:
         self._check_same_recipe()
@@ -235,7 +238,7 @@ class Hyperfitter:
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
     def _check_same_recipe(self) -> None:
-        saved = Recipe.load(self.run.path / "recipe.yaml").to_dict()
+        saved = Recipe.load(self.run.recipe).to_dict()
         fixed = [f.name for part in SECTIONS[:-1] for f in dataclasses.fields(part)]
         changed = [
             f"{name} was {saved[name]!r} and is now {getattr(self.recipe, name)!r}"
@@ -328,11 +331,11 @@ class Hyperfitter:
         """Measure the validation rows and continue the probe's contexts; compare with the best so far."""
         recipe, progress = self.recipe, self.progress
         with self.console.busy("evaluating"):
-            measures = validation.measure_rows(
+            measures = evaluation.measure_rows_together(
                 self.accelerator, self.model, self.corpus.validation, recipe.per_device_eval_batch_size, self._poll
             )
             record = {"kind": "evaluation", "step": progress.step, "epoch": self._epoch(progress.step)}
-            record |= {"epoch_train_loss": progress.last_epoch_loss, **validation.summarize_rows(measures)}
+            record |= {"epoch_train_loss": progress.last_epoch_loss, **evaluation.summarize_rows(measures)}
             record |= self._measure_training_rows()
             if recipe.probe_contexts:
                 record |= self._probe()
@@ -344,9 +347,14 @@ class Hyperfitter:
 
     def _measure_training_rows(self) -> dict:
         rows = self.corpus.train[: len(self.corpus.validation)]
-        batch_size = self.recipe.per_device_eval_batch_size
-        how = rows, batch_size, self._poll, position_losses
-        losses = validation.measure_rows(self.accelerator, self.model, *how)[:, 0]
+        losses = evaluation.measure_rows_together(
+            self.accelerator,
+            self.model,
+            rows,
+            self.recipe.per_device_eval_batch_size,
+            poll=self._poll,
+            measures=position_losses,
+        )[:, 0]
         return {
             "train_loss": float(losses.mean()),
             "train_loss_ci": bootstrap_interval(losses),
@@ -355,22 +363,27 @@ class Hyperfitter:
 
     def _probe(self) -> dict:
         recipe, rows = self.recipe, self.corpus.validation[: self.recipe.probe_contexts]
-        continued = validation.probe(
-            *(self.accelerator, self.model, self.model_class, rows),
-            *(recipe.probe_context_len, recipe.probe_max_length, self.banned, self._poll),
+        continued = evaluation.probe(
+            self.accelerator,
+            self.model,
+            self.model_class,
+            rows,
+            context_len=recipe.probe_context_len,
+            max_length=recipe.probe_max_length,
+            banned=self.banned,
+            poll=self._poll,
         )
         texts = continued.tolist()
         if self.is_main:
-            self.run.probe.mkdir(exist_ok=True)
-            lines = []
+            probed = []
             for index, (row, ids) in enumerate(zip(rows.tolist(), texts, strict=True)):
                 context = row[: recipe.probe_context_len]
                 record = {"id": index, "context_ids": context, "continuation_ids": ids}
-                record |= {"context": self.tokenizer.decode(context), "continuation": self.tokenizer.decode(ids)}
-                lines.append(json.dumps(record, ensure_ascii=False) + "\n")
-            write_atomically(self.run.probe / f"step_{self.progress.step:07d}.jsonl", "".join(lines))
-        original = validation.summarize_texts(rows[:, recipe.probe_context_len : recipe.probe_max_length].tolist())
-        return validation.summarize_texts(texts) | {
+                record |= {"context": self.codec.decode(context), "continuation": self.codec.decode(ids)}
+                probed.append(record)
+            self.run.write_probe(self.progress.step, probed)
+        original = evaluation.summarize_texts(rows[:, recipe.probe_context_len : recipe.probe_max_length].tolist())
+        return evaluation.summarize_texts(texts) | {
             f"original_{name}": original[name] for name in ("ttr", "ttr_ci", "rep_4")
         }
 
@@ -388,8 +401,16 @@ class Hyperfitter:
 
     def _write_model(self, folder: Path) -> None:
         with self.console.busy("saving the model"):
-            parts = self.accelerator, self.model, self.model_class, self.save_dtype, self.tokenizer
-            write_model(folder, *parts, self.recipe, self.run)
+            write_model(
+                folder,
+                self.accelerator,
+                self.model,
+                self.model_class,
+                dtype=self.save_dtype,
+                codec=self.codec,
+                recipe=self.recipe,
+                run=self.run,
+            )
 
     def _finish(self) -> HyperfitResult:
         self._write_model(self.run.final)
@@ -400,8 +421,14 @@ class Hyperfitter:
         if self.is_main:  # the other ranks are done: what follows needs no collective
             expected = result.after["validation_loss"]
             with self.console.busy("reloading the saved model"):
-                parts = self.accelerator, self.save_dtype, self.corpus, self.recipe
-                loss = check_written_model(self.run.final, *parts, expected)
+                loss = check_written_model(
+                    self.run.final,
+                    self.accelerator,
+                    dtype=self.save_dtype,
+                    corpus=self.corpus,
+                    recipe=self.recipe,
+                    expected=expected,
+                )
             self.console.note(f"reloaded {self.run.final}: validation loss {loss:.4f}, the run's last {expected:.4f}")
             self._write_result(result)
             draw_curves(self.run)
@@ -440,17 +467,23 @@ class Hyperfitter:
 
     def _result(self, status: str) -> HyperfitResult:
         history = self.run.read_metrics()
-        evaluations = [record for record in history if record["kind"] == "evaluation"] or [{}]
+        evaluations = self.run.evaluations() or [{}]
         finished, early = status == "finished", self.run.early_stopped
         return HyperfitResult(
-            *(status, self.progress.stop_reason if finished else None, self.progress.step),
-            *(evaluations[0], evaluations[-1], history, self.run.path),
-            *(self.run.final if finished else None, early if early.is_dir() else None),
+            status=status,
+            stop_reason=self.progress.stop_reason if finished else None,
+            steps=self.progress.step,
+            before=evaluations[0],
+            after=evaluations[-1],
+            history=history,
+            run_dir=self.run.path,
+            final_dir=self.run.final if finished else None,
+            early_stopped_dir=early if early.is_dir() else None,
         )
 
     @contextlib.contextmanager
     def _sole_writer(self, resume, overwrite: bool):
-        if not launching.is_main_process():
+        if not is_main_process():
             yield
             return
         self.run.check_free(bool(resume), overwrite)

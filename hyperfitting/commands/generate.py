@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from ..cli import run_reporting_errors
 from ..errors import UserError
+from .reporting import run_reporting_errors
 
 DESCRIPTION = "Continue contexts with a model, in bulk, under decoding policies."
 EPILOG = """policies: greedy, nucleus(p=0.9,temperature=1), paper_top_p(p=0.9,temperature=0.7,top_k=50), min_p(min_p=0.1,temperature=1),
@@ -76,12 +76,12 @@ def _run(arguments: list[str] | None) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise UserError(f"{name} must be at least {least}, not {value}")
-    from ..console import quiet_libraries
+    from ..terminal import quiet_libraries
 
     quiet_libraries()
-    from .contexts import load_contexts
-    from .records import export_contexts
-    from .runner import GenerationRunner
+    from ..generation.contexts import load_contexts
+    from ..generation.exchange import export_contexts
+    from ..generation.runner import GenerationRunner
 
     runner = GenerationRunner(
         args.model,
@@ -101,7 +101,7 @@ def _run(arguments: list[str] | None) -> None:
     )
     contexts = load_contexts(
         args.contexts,
-        runner.tokenizer,
+        runner.codec,
         args.num_contexts,
         args.context_len,
         args.max_length,

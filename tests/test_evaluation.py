@@ -1,13 +1,14 @@
 import torch
 from transformers import AutoModelForCausalLM
 
-from hyperfitting.validation import greedy_continuations, measure_share, summarize_texts
+from hyperfitting.scoring.teacher_forced import measure_rows
+from hyperfitting.training.evaluation import greedy_continuations, summarize_texts
 
 
 def test_batches_do_not_change_the_measures(tiny):
     model = AutoModelForCausalLM.from_pretrained(tiny / "fp32")
     rows = torch.randint(0, 320, (5, 30), generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(measure_share(model, rows, 2), measure_share(model, rows, 5), atol=1e-5)
+    assert torch.allclose(measure_rows(model, rows, 2), measure_rows(model, rows, 5), atol=1e-5)
 
 
 def test_the_checkpoints_generation_settings_do_not_leak(tiny):

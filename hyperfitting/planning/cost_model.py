@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..training.recipe import Recipe
 from .pass_memory import PassMemory
-from .recipe import Recipe
 
 GPUS_PER_MACHINE = 8
 WEIGHT_AND_MOMENTS = 12  # bytes per parameter, all fp32

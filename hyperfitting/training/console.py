@@ -1,38 +1,19 @@
 """What a person watching a run sees. Only the main process prints; without a terminal, one line per evaluation."""
 
 import contextlib
-import json
-import logging
-import os
-import sys
 import time
-import warnings
 from collections import deque
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from ..terminal import make_console
 from .launching import strategy_of
 
 # Dense bf16 matrix rates of the vendors' data sheets, FLOP/s.
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
-
-
-def quiet_libraries() -> None:
-    """Keep other libraries' progress bars and start-up notes off the command line; errors still show. Call it before they
-    are imported: it imports none of them, because that takes seconds and a command may not need it."""
-    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    for name in ("accelerate", "DeepSpeed"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
-
-
-def make_console(**options) -> Console:
-    """A rich console; 120 columns wide where the output is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120, **options)
 
 
 class RunConsole:
@@ -154,7 +135,7 @@ def results_table(before: dict, after: dict) -> Table:
 
 def signature(record: dict) -> str:
     """What the numbers of an evaluation are, in one line."""
-    from . import __version__
+    from .. import __version__
 
     parts = [
         f"loss and entropy: {record['n_rows']} validation rows ({record['n_train_rows']} training rows), fp32 softmax"
@@ -173,10 +154,9 @@ def _with_interval(value: float, interval, digits: int) -> str:
 
 
 def _probe_texts(run, result) -> Table | None:
-    files = [run.probe / f"step_{record['step']:07d}.jsonl" for record in (result.before, result.after)]
-    if not all(file.exists() for file in files):
+    before, after = (run.read_probe(record["step"]) for record in (result.before, result.after))
+    if not before or not after:
         return None
-    before, after = ([json.loads(line) for line in open(file, encoding="utf-8")] for file in files)
     table = Table(title="Greedy continuations of unseen contexts", show_lines=True, expand=True)
     for name in ("context", "before", "after"):
         table.add_column(name, ratio=1 if name == "context" else 2)

@@ -1,4 +1,4 @@
-"""What must be true of the numbers: fp32 weights and moments under the optimizer, no clipping, no dropout.
+"""What must be true of the numbers: fp32 weights and moments under the optimizer, no clipping.
 
 bf16 weights at lr 1e-6 do not move (half a unit in the last place of 0.02 is 6e-5), and a bf16 second moment freezes at
 beta2 = 0.999; so a run that would update anything but fp32 is refused. DeepSpeed and Accelerate clip gradients by
@@ -8,7 +8,7 @@ default; the recipe does not.
 import torch
 from torch import nn
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def configure_deepspeed(config: dict, micro: int, accumulation: int, on_cpu: bool) -> None:
@@ -30,29 +30,6 @@ def configure_deepspeed(config: dict, micro: int, accumulation: int, on_cpu: boo
         config["data_types"] = {"grad_accum_dtype": "fp32"}
     if on_cpu:  # DeepSpeed's own CPU Adam would be compiled for two minutes at start
         config["zero_force_ds_cpu_optimizer"] = False
-
-
-def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout probability of `model` to 0: nn.Dropout modules, and the numbers that functional dropout reads
-    from modules and configs (attention_dropout, resid_pdrop, layerdrop, …)."""
-    for holder, name in _dropouts(model):
-        setattr(holder, name, 0.0)
-
-
-def check_no_dropout(model: nn.Module) -> None:
-    """Assert what `disable_dropout` did."""
-    left = [f"{type(holder).__name__}.{name}" for holder, name in _dropouts(model)]
-    assert not left, f"dropout is still on: {', '.join(left)}"
-
-
-def _dropouts(model: nn.Module):
-    """(holder, attribute) of every dropout probability above 0."""
-    holders = [*model.modules(), *{id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values()]
-    for holder in holders:
-        for name, value in list(vars(holder).items()):
-            named = "drop" in name.lower() or (isinstance(holder, nn.modules.dropout._DropoutNd) and name == "p")
-            if named and isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-                yield holder, name
 
 
 def check_fp32_source(model: nn.Module) -> None:

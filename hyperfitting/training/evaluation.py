@@ -1,4 +1,4 @@
-"""What a model does on rows it has not seen: teacher-forced numbers, and greedy continuations (the probe).
+"""What is measured of a model in training: teacher-forced numbers of rows, and greedy continuations (the probe).
 
 Both work under every strategy: all ranks make the same number of forward calls, and long generation never runs through
 shards (ranks would deadlock, and every token would gather the whole model again).
@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .modeling import unsharded_copy
-from .scoring import bootstrap_interval, ends_in_loop, rep_n, ttr
-from .scoring.teacher_forced import MEASURES, position_measures
+from ..generation.decoding import AnyDecoder, decode
+from ..generation.processors import Suppress
+from ..scoring import bootstrap_interval, ends_in_loop, rep_n, ttr
+from ..scoring.teacher_forced import MEASURES, measure_rows, position_measures
+from .unsharding import unsharded_copy
 
 
-def measure_rows(
+def measure_rows_together(
     accelerator,
     model: nn.Module,
     rows: torch.Tensor,
@@ -32,7 +34,7 @@ def measure_rows(
         poll: called between batches, on every rank.
         measures: `position_measures`, or `position_losses` for the loss alone.
     """
-    share = spread(accelerator, rows, lambda mine: measure_share(model, mine, batch_size, poll, measures))
+    share = spread(accelerator, rows, lambda mine: measure_rows(model, mine, batch_size, poll, measures))
     return share.double().cpu().numpy()
 
 
@@ -44,25 +46,6 @@ def spread(accelerator, rows: torch.Tensor, compute: Callable) -> torch.Tensor:
     mine = rows[(torch.arange(share) * world + rank) % len(rows)].to(accelerator.device)
     gathered = accelerator.gather(compute(mine).contiguous())  # (world * share, …), rank-major
     return gathered.unflatten(0, (world, share)).transpose(0, 1).flatten(0, 1)[: len(rows)]
-
-
-@torch.no_grad()
-def measure_share(
-    model: nn.Module,
-    rows: torch.Tensor,
-    batch_size: int,
-    poll: Callable = lambda: None,
-    measures: Callable = position_measures,
-) -> torch.Tensor:
-    """(n, seq_len) ids on the model's device -> (n, columns of `measures`) fp32, in this process alone."""
-    measured, training = [], model.training
-    model.eval()
-    for batch in rows.split(batch_size):
-        poll()
-        logits = model(input_ids=batch, use_cache=False).logits
-        measured += [measures(*pair).mean(0) for pair in zip(logits[:, :-1], batch[:, 1:], strict=True)]
-    model.train(training)
-    return torch.stack(measured)
 
 
 @contextlib.contextmanager
@@ -77,24 +60,18 @@ def generation_model(accelerator, model: nn.Module, model_class: type):
     yield plain
 
 
-@torch.no_grad()
 def greedy_continuations(model: nn.Module, contexts: torch.Tensor, max_length: int, banned: list[int]) -> torch.Tensor:
     """(n, context_len) ids -> (n, max_length - context_len) ids by arg-max, without the `banned` ids (end of sequence), so
     that every text has the full length. The checkpoint's own generation settings are left out."""
-    from transformers import GenerationConfig
-
-    settings, training = model.generation_config, model.training
-    model.generation_config = GenerationConfig(
-        do_sample=False, max_length=max_length, pad_token_id=0, suppress_tokens=banned or None
-    )
+    training = model.training
     model.eval()
     try:
         with torch.compiler.set_stance("force_eager"):
-            out = model.generate(contexts, attention_mask=torch.ones_like(contexts))
+            # Not the runner's fused engine: it would move weights that an optimizer updates.
+            ids = decode(AnyDecoder(model), contexts, max_length, [Suppress(banned)] if banned else [], ends=[])
     finally:
-        model.generation_config = settings
         model.train(training)
-    return out[:, contexts.shape[1] :]
+    return ids[:, contexts.shape[1] :]
 
 
 def probe(

@@ -7,9 +7,8 @@ def draw_curves(run: RunFolder) -> None:
     """Draw metrics.jsonl into curves.png: training and validation loss; TTR with the level of the original text."""
     from matplotlib.figure import Figure
 
-    records = run.read_metrics()
-    steps = [r for r in records if r["kind"] == "train"]
-    evaluations = [r for r in records if r["kind"] == "evaluation"]
+    steps = [r for r in run.read_metrics() if r["kind"] == "train"]
+    evaluations = run.evaluations()
     probed = [r for r in evaluations if r.get("ttr") is not None]
     figure = Figure(figsize=(9 if probed else 5, 3.4), layout="tight")
     axes = figure.subplots(1, 2 if probed else 1, squeeze=False)
@@ -37,4 +36,4 @@ def draw_curves(run: RunFolder) -> None:
             texts.axhline(probed[-1]["original_ttr"], color="grey", ls="--", lw=1, label="original text")
         texts.set(xlabel="epoch", ylabel=f"TTR, last 96 tokens (n = {probed[-1]['n_texts']})", ylim=(0, 1))
         texts.legend(frameon=False)
-    figure.savefig(run.path / "curves.png", dpi=130)
+    figure.savefig(run.curves, dpi=130)

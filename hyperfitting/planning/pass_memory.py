@@ -9,8 +9,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from .precision import disable_dropout
-from .steps import next_token_loss
+from ..models import disable_dropout
+from ..training.steps import next_token_loss
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,17 @@ import functools
 import json
 from pathlib import Path
 
-from ..cli import run_reporting_errors
+from ..codec import Codec, load_codec
+from ..corpus import TrainRows, load_training_rows
 from ..errors import UserError
-from ..run_folder import write_atomically
-from . import tables
-from .generation_set import GenerationSet, load_generation_sets
-from .metrics import find_metric
-from .results import Results, TrainRows, score_conditions
-from .scores import Condition
+from ..files import write_atomically
+from ..processes import is_main_process
+from ..records import GenerationSet, load_generation_sets
+from ..scoring import tables
+from ..scoring.metrics import find_metric
+from ..scoring.results import Results, score_conditions
+from ..scoring.scores import Condition
+from .reporting import run_reporting_errors
 
 DESCRIPTION = "Score sets of generated texts: scores.json, scores.md and report.html."
 EPILOG = """examples:
@@ -58,8 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> None:
     args = build_parser().parse_args(arguments)
-    from ..console import make_console, quiet_libraries
-    from ..launching import is_main_process
+    from ..terminal import make_console, quiet_libraries
 
     quiet_libraries()
     if args.per_device_eval_batch_size < 1:
@@ -67,31 +69,39 @@ def _run(arguments: list[str] | None) -> None:
     for name in args.metrics or []:  # what is wrong or missing is said before anything is computed
         find_metric(name)
     if args.mauve_model:
-        from .mauve import import_mauve
+        from ..scoring.mauve import import_mauve
 
         import_mauve()
     output = Path(args.output_dir)
     _check_free(output, args.overwrite)
     console = make_console(quiet=not is_main_process())
-    tokenizer = _load_tokenizer(args.tokenizer) if args.tokenizer else None
-    conditions = read_conditions(args.sets, args.group, args.text_column, args.token_column, tokenizer)
+    codec = load_codec(None, args.tokenizer) if args.tokenizer else None
+    conditions = read_conditions(args.sets, args.group, args.text_column, args.token_column, codec)
     _check_baseline(args.baseline, conditions)
-    train = _load_train_rows(args.train_rows, conditions, tokenizer) if args.train_rows else None
+    train = _load_train_rows(args.train_rows, conditions, codec) if args.train_rows else None
     models = {}
     if args.model_scores:
-        from .model_scores import score_with_models
+        from ..scoring.model_scores import score_with_models
 
         options = args.per_device_eval_batch_size, args.dtype, args.trust_remote_code
         models = score_with_models(conditions, *options, lambda what: console.print(f"model scores: {what}"))
     if not is_main_process():
         return
-    find = functools.cache(_load_tokenizer)
+    find = functools.cache(load_codec)
 
-    def tokenizer_of(texts: GenerationSet):
-        return tokenizer or (find(texts.manifest["model"]) if "model" in texts.manifest else None)
+    def codec_of(texts: GenerationSet) -> Codec | None:
+        return codec or (find(texts.manifest["model"]) if "model" in texts.manifest else None)
 
-    how = args.metrics, args.baseline, train, models, args.mauve_model, tokenizer_of
-    results = score_conditions(conditions, *how, lambda what: console.print(what))
+    results = score_conditions(
+        conditions,
+        metrics=args.metrics,
+        baseline=args.baseline,
+        train=train,
+        models=models,
+        mauve_model=args.mauve_model,
+        tokenizers=codec_of,
+        say=lambda what: console.print(what),
+    )
     _write(output, results, args.latex)
     console.print(tables.terminal(results))
     for note in results.notes:
@@ -119,15 +129,15 @@ def read_conditions(
     Raises:
         UserError: nothing to score, a group without a name or whose seeds have other policies, two of one name.
     """
-    reading = text_column, token_column, tokenizer
-    conditions = [
-        Condition.of(found.name, [found]) for where in sets for found in load_generation_sets(where, *reading)
-    ]
+    load = functools.partial(
+        load_generation_sets, text_column=text_column, token_column=token_column, tokenizer=tokenizer
+    )
+    conditions = [Condition.of(found.name, [found]) for where in sets for found in load(where)]
     for group in groups:
         name, _, places = group.partition("=")
         if not name or not places:
             raise UserError(f"--group {group!r} must be NAME=WHERE,WHERE,…")
-        seeds = [{s.policy: s for s in load_generation_sets(where, *reading)} for where in places.split(",")]
+        seeds = [{s.policy: s for s in load(where)} for where in places.split(",")]
         if any(seed.keys() != seeds[0].keys() for seed in seeds):
             raise UserError(f"group {name!r}: its seeds hold different policies, {[sorted(seed) for seed in seeds]}")
         for policy in seeds[0]:
@@ -155,43 +165,19 @@ def _check_baseline(name: str | None, conditions: list[Condition]) -> None:
         raise UserError(f"--baseline {name!r} is none of the conditions: {', '.join(names)}")
 
 
-def _load_tokenizer(name: str):
-    from transformers import AutoTokenizer
-
-    from ..builtin import resolve
-
-    try:
-        return AutoTokenizer.from_pretrained(resolve(name))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"tokenizer {name!r} cannot be loaded: set --tokenizer ({' '.join(str(error).split())[:300]})"
-        ) from error
-
-
-def _load_train_rows(where: str, conditions: list[Condition], tokenizer) -> TrainRows:
+def _load_train_rows(where: str, conditions: list[Condition], codec: Codec | None) -> TrainRows:
     """The rows of a run, or of a dataset tokenized with --tokenizer.
 
     Raises:
         UserError: when texts have no token ids, or were made with another tokenizer.
     """
-    from ..corpus import Corpus, tokenizer_fingerprint
-    from ..generation.loading import load_training_rows
-
-    if (Path(where) / "corpus").is_dir():
-        corpus = Corpus.load(Path(where) / "corpus")
-        train = TrainRows(corpus.train.tolist(), corpus.train_documents, Path(where))
-        fingerprint = corpus.tokenizer_fingerprint
-    elif tokenizer is None:
-        raise UserError(f"--train_rows {where} is no folder of a run: to read it as a dataset give --tokenizer")
-    else:
-        rows, fingerprint = load_training_rows(where, tokenizer)[0], tokenizer_fingerprint(tokenizer)
-        train = TrainRows(rows, [f"{Path(where).name}#{i}" for i in range(len(rows))])
+    train = load_training_rows(where, codec)
     for condition in conditions:
         if not all(texts.has_tokens for texts in condition.sets):
             raise UserError(f"--train_rows compares token ids, and {condition.name!r} has none: give --tokenizer")
         made_with = condition.first.manifest.get("tokenizer_fingerprint")
-        if made_with is None and tokenizer is not None and not condition.first.manifest:
-            made_with = tokenizer_fingerprint(tokenizer)
-        if made_with not in (None, fingerprint):
+        if made_with is None and codec is not None and not condition.first.manifest:
+            made_with = codec.fingerprint
+        if made_with not in (None, train.tokenizer_fingerprint):
             raise UserError(f"the rows of {where} were made with another tokenizer than {condition.name!r}")
     return train

@@ -1,12 +1,48 @@
-"""Sets of generated texts, read from the folders of the generation runner or from any JSONL of another tool."""
+"""Generated texts: the record that the generation runner writes, and sets of them, read from its folders or from any JSONL of
+another tool. Token ids are the truth, text is derived from them, and there are no floats."""
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from ..errors import UserError
+from .codec import as_codec
+from .errors import UserError
+from .files import iterate_jsonl
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    """One continuation, a line of generations.jsonl; its fields are the keys, in order.
+
+    Attributes:
+        id, source: of the context.
+        policy: signature of the decoding policy.
+        model_fingerprint, seed: what made it, besides the policy.
+        context_ids, continuation_ids, reference_ids: token ids; the end of sequence is not part of a continuation.
+        finish_reason: eos or length.
+        blocked: what the citation blocker blocked, step by step; None, and no key, without a blocker.
+        context, continuation, reference: the ids as text.
+    """
+
+    id: str
+    source: str
+    policy: str
+    model_fingerprint: str
+    seed: int
+    context_ids: list[int]
+    continuation_ids: list[int]
+    finish_reason: str
+    reference_ids: list[int]
+    blocked: list[dict] | None
+    context: str
+    continuation: str
+    reference: str
+
+    def to_json(self) -> dict:
+        row = asdict(self)
+        return {key: value for key, value in row.items() if key != "blocked" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -90,6 +126,7 @@ def load_generation_sets(
     Raises:
         UserError: no such file, no texts, a missing column, ids that are no token ids, two texts of one context.
     """
+    codec = None if tokenizer is None else as_codec(tokenizer)
     name, path = _name_and_path(str(where))
     file = path / "generations.jsonl" if path.is_dir() else path
     if not file.exists():
@@ -98,8 +135,8 @@ def load_generation_sets(
     manifest_file = path / "manifest.json"
     manifest = json.loads(manifest_file.read_text(encoding="utf-8")) if manifest_file.exists() else {}
     policies: dict[str, list[GeneratedText]] = {}
-    for number, row in _rows(file):
-        text = _read_text(row, f"{file}, line {number}", number, text_column, token_column, tokenizer)
+    for number, row in iterate_jsonl(file):
+        text = _read_text(row, f"{file}, line {number}", number, text_column, token_column, codec)
         policies.setdefault(str(row.get("policy", "")), []).append(text)
     if not policies:
         raise UserError(f"{file} holds no texts")
@@ -128,20 +165,7 @@ def _name_and_path(where: str) -> tuple[str, Path]:
     return (path.name if path.is_dir() else path.stem) or str(path), path
 
 
-def _rows(file: Path):
-    with open(file, encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise UserError(f"{file}, line {number} is not JSON: {error}") from None
-                if not isinstance(row, dict):
-                    raise UserError(f"{file}, line {number} is no JSON object")
-                yield number, row
-
-
-def _read_text(row: dict, place: str, number: int, text_column: str, token_column: str, tokenizer) -> GeneratedText:
+def _read_text(row: dict, place: str, number: int, text_column: str, token_column: str, codec) -> GeneratedText:
     text = row.get(text_column, row.get("continuation"))
     ids = row.get(token_column, row.get("continuation_ids"))
     if text is None and ids is None:
@@ -151,15 +175,15 @@ def _read_text(row: dict, place: str, number: int, text_column: str, token_colum
         )
     if text is not None and not isinstance(text, str):
         raise UserError(f"{place}: the text is {type(text).__name__}, not a string: set --text_column")
-    if ids is None and tokenizer is not None:
-        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    if ids is None and codec is not None:
+        (ids,) = codec.encode([text], special=False)
     context_ids, reference_ids = row.get("context_ids"), row.get("reference_ids")
-    vocabulary = None if tokenizer is None else len(tokenizer)
+    vocabulary = None if codec is None else len(codec)
     for what, values in (("token ids", ids), ("context_ids", context_ids), ("reference_ids", reference_ids)):
         if values is not None:
             _check_tokens(values, f"{place}: {what}", vocabulary)
-    if tokenizer is not None and text is None:
-        text = tokenizer.decode(ids)
+    if codec is not None and text is None:
+        text = codec.decode(ids)
     return GeneratedText(
         *(str(row.get("id", number - 1)), str(row.get("source", "")), str(row.get("context", "")), text),
         ids=None if ids is None else tuple(ids),

@@ -4,29 +4,18 @@ A recipe is read from YAML, then from keyword arguments or the command line over
 Hyperfitting Phenomenon*, ICLR 2025, arXiv 2412.04318; sections named below are the paper's.
 """
 
-import difflib
-import math
-import types
 import typing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import yaml
 
-from .errors import UserError
+from ..corpus import CorpusRecipe
+from ..options import OptionsError, coerce, nearest, option, read_yaml
 
 
-class RecipeError(UserError):
+class RecipeError(OptionsError):
     """All problems of a recipe at once, one line each, saying what to change."""
-
-    def __init__(self, problems: list[str]):
-        self.problems = problems
-        super().__init__(problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems))
-
-
-def option(default, help: str):
-    """A recipe field; `help` is its docstring, with unit and source, and the text that `--help` prints."""
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass(kw_only=True)
@@ -39,26 +28,6 @@ class ModelRecipe:
     trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
     gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, slower.")
     torch_compile: bool = option(False, "Compile the model with torch.compile.")
-
-
-@dataclass(kw_only=True)
-class CorpusRecipe:
-    """The rows of token ids that the model is trained and validated on."""
-
-    dataset: str | None = option(None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt file or folder.")
-    validation_dataset: str | None = option(
-        None, "Dataset or file of the validation rows; default: other documents of `dataset`."
-    )
-    dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
-    dataset_split: str = option("train", "Split of a Hub dataset.")
-    text_column: str = option("text", "Column that holds the text.")
-    seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).")
-    num_train: int = option(2000, "Training rows (section 3: 2000).")
-    num_validation: int = option(100, "Validation rows, from other documents than the training rows.")
-    pack: bool = option(
-        False, "Cut every document into as many rows as it holds; default: its first seq_len tokens only."
-    )
-    data_seed: int = option(0, "Seed that chooses the rows; separate from `seed`, so that runs can share their rows.")
 
 
 @dataclass(kw_only=True)
@@ -157,7 +126,10 @@ class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, Output
         """Read a recipe file (YAML, keys as the fields) and put `overrides` over it; values may be strings."""
         values, problems = {}, []
         if path is not None:
-            values = _read_yaml(Path(path))
+            try:
+                values = read_yaml(Path(path))
+            except OptionsError as error:
+                raise RecipeError(error.problems) from None
         known = typing.get_type_hints(cls)
         checked = {}
         for key, value in {**values, **overrides}.items():
@@ -165,7 +137,7 @@ class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, Output
                 problems.append(f"unknown recipe key {key!r}{nearest(key, known)}")
                 continue
             try:
-                checked[key] = _coerce(value, known[key])
+                checked[key] = coerce(value, known[key])
             except ValueError as error:
                 problems.append(f"{key}: {error}")
         recipe = cls(**checked)
@@ -217,6 +189,17 @@ class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, Output
         )
         return found
 
+    def check_window(self, config) -> None:
+        """Raise UserError when rows or probe continuations are longer than the model's window."""
+        from ..models import check_window  # torch, which a recipe can be read without
+
+        longest = max(self.seq_len, self.probe_max_length if self.probe_contexts else 0)
+        message = (
+            f"seq_len {self.seq_len} and probe_max_length {self.probe_max_length} must fit the model's window of "
+            "{window} tokens: lower --seq_len or --probe_max_length"
+        )
+        check_window(config, longest, message)
+
     def accumulation_steps(self, num_processes: int) -> tuple[int, int]:
         """(rows per process and forward pass, forward passes per optimizer step) on `num_processes`.
 
@@ -255,55 +238,6 @@ class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, Output
 
     def save(self, path: Path) -> None:
         path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
-
-
-def nearest(key: str, known) -> str:
-    """', did you mean …?' for the known name that is nearest to `key`, or nothing."""
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
-
-
-def _read_yaml(path: Path) -> dict:
-    if not path.is_file():
-        raise RecipeError([f"recipe file {path} does not exist"])
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError([f"recipe file {path} is not valid YAML: {' '.join(str(error).split())}"]) from None
-    if not isinstance(values, dict):
-        raise RecipeError([f"recipe file {path} must hold `key: value` lines"])
-    return values
-
-
-def _coerce(value, kind):
-    """`value` as the field type `kind`. YAML reads 1e-6 as a string, and the command line reads all as strings."""
-    choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-        if type(None) in choices or (kind is str and value is not None):
-            return None if type(None) in choices else value
-        raise ValueError("needs a value")
-    kind = next(choice for choice in choices if choice is not type(None))
-    if kind is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in ("true", "false"):
-            return str(value).lower() == "true"
-        raise ValueError(f"expected true or false, not {value!r}")
-    if kind is str:
-        return str(value)
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number, not {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"expected a number, not {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"expected a finite number, not {value!r}")
-    if kind is int:
-        if number != int(number):
-            raise ValueError(f"expected a whole number, not {value!r}")
-        return int(number)
-    return number
 
 
 def field_help() -> list[tuple[str, str, str]]:

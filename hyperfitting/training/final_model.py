@@ -6,15 +6,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..codec import Codec
+from ..corpus import Corpus
+from ..errors import TrainingError
+from ..files import replace_folder
+from ..models import save_pretrained
+from ..scoring.teacher_forced import measure_rows, position_losses
 from . import launching
-from .corpus import Corpus
-from .errors import TrainingError
 from .model_card import write_model_card
-from .modeling import save_pretrained, unsharded_copy
 from .recipe import Recipe
-from .run_folder import RunFolder, replace_folder
-from .scoring.teacher_forced import position_losses
-from .validation import measure_share
+from .run_folder import RunFolder
+from .unsharding import unsharded_copy
 
 
 def write_model(
@@ -23,7 +25,7 @@ def write_model(
     model: nn.Module,
     model_class: type,
     dtype: torch.dtype,
-    tokenizer,
+    codec: Codec,
     recipe: Recipe,
     run: RunFolder,
 ) -> None:
@@ -32,8 +34,8 @@ def write_model(
     if accelerator.is_main_process:
         temporary = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        save_pretrained(copy, tokenizer, temporary)
-        write_model_card(temporary, recipe, run.read_metrics())
+        save_pretrained(copy, codec, temporary)
+        write_model_card(temporary, recipe, run.evaluations())
         replace_folder(temporary, folder)
     accelerator.wait_for_everyone()
 
@@ -58,7 +60,7 @@ def check_written_model(
             folder, trust_remote_code=recipe.trust_remote_code, use_safetensors=True, **where
         )
         rows = corpus.validation.to(model.device)
-        losses = measure_share(model, rows, recipe.per_device_eval_batch_size, measures=position_losses)[:, 0]
+        losses = measure_rows(model, rows, recipe.per_device_eval_batch_size, measures=position_losses)[:, 0]
     loss = losses.double().mean().item()
     exact = dtype == torch.float32 and accelerator.mixed_precision == "no"
     if not abs(loss - expected) <= (1e-4 if exact else 0.05) * max(1.0, expected):

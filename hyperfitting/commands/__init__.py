@@ -1,0 +1,1 @@
+"""The commands: what an argument list becomes. On top of everything else."""

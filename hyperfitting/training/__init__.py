@@ -1,0 +1,1 @@
+"""Training: the loop, from a recipe to a model."""

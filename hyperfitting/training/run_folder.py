@@ -1,0 +1,97 @@
+"""The folder of a run: who may write to it, what is in it, and what it was made with.
+
+recipe.yaml         the resolved recipe
+environment.json    versions, commit, hardware, accelerate config, number of processes
+corpus/             the rows (see corpus.py)
+metrics.jsonl       one line per step and per evaluation
+probe/              greedy continuations, one file per evaluation
+checkpoints/        step_0000250/ …, for --resume
+final/              the hyperfitted model, a transformers folder
+early_stopped/      the weights of the best validation loss, when asked for
+curves.png, result.json
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from ..corpus import corpus_folder
+from ..errors import UserError
+from ..files import append_jsonl, read_jsonl, to_jsonl, write_atomically
+
+
+class RunFolder:
+    """Paths of a run. Only the main process writes, holding `lock_folder`."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.corpus = corpus_folder(self.path)
+        self.checkpoints = self.path / "checkpoints"
+        self.recipe = self.path / "recipe.yaml"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.curves = self.path / "curves.png"
+        self.probe = self.path / "probe"
+        self.final = self.path / "final"
+        self.early_stopped = self.path / "early_stopped"
+        self.result = self.path / "result.json"
+
+    def check_free(self, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that cannot be written or that holds something which neither flag allows to touch.
+
+        Raises:
+            UserError: saying which flag or folder to use.
+        """
+        if resume and overwrite:
+            raise UserError("--resume continues a run and --overwrite deletes it: give one of them")
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise UserError(f"output_dir {self.path} is not writable: set --output_dir to a folder of your own")
+        if not self._entries():
+            return
+        if not self.recipe.exists():
+            raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
+        if self.metrics.exists() and not (resume or overwrite):  # before its first number a run has nothing to lose
+            raise UserError(
+                f"output_dir {self.path} holds a run: continue it with --resume auto, replace it with --overwrite, "
+                "or set another --output_dir"
+            )
+
+    def _entries(self) -> list[str]:
+        return [entry.name for entry in self.path.iterdir() if entry.name != ".lock"] if self.path.is_dir() else []
+
+    def clear(self) -> None:
+        """Delete the run (only ever called under its lock, and on --overwrite)."""
+        for entry in self._entries():
+            path = self.path / entry
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+    def append_metrics(self, record: dict) -> None:
+        append_jsonl(self.metrics, record)
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, which a resumed run writes again, and a last line that a kill cut short."""
+        write_atomically(self.metrics, to_jsonl(record for record in self.read_metrics() if record["step"] <= step))
+
+    def read_metrics(self) -> list[dict]:
+        """All records of metrics.jsonl, in order; a half-written last line is left out."""
+        return read_jsonl(self.metrics, cut_short=True) if self.metrics.exists() else []
+
+    def evaluations(self) -> list[dict]:
+        """The evaluations among `read_metrics`, in order."""
+        return [record for record in self.read_metrics() if record["kind"] == "evaluation"]
+
+    def write_probe(self, step: int, texts: list[dict]) -> None:
+        """Keep the greedy continuations of an evaluation."""
+        self.probe.mkdir(exist_ok=True)
+        write_atomically(self._probe_file(step), to_jsonl(texts))
+
+    def read_probe(self, step: int) -> list[dict]:
+        """The greedy continuations of the evaluation at `step`; none when the probe was off."""
+        file = self._probe_file(step)
+        return read_jsonl(file) if file.exists() else []
+
+    def _probe_file(self, step: int) -> Path:
+        return self.probe / f"step_{step:07d}.jsonl"
