@@ -24,7 +24,7 @@ from ..codec import as_codec, load_codec
 from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
 from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
-from ..models import check_vocabulary, check_window, end_ids, load_for_inference, model_fingerprint
+from ..models import check_vocabulary, check_window, end_ids, load_config, load_for_inference, model_fingerprint
 from ..processes import is_main_process, rank, world_size
 from ..records import GenerationRecord
 from ..terminal import make_console
@@ -45,7 +45,8 @@ class GenerationRunner:
         model: Hub id, local folder, or a loaded causal LM.
         policies: signatures, see `policies.Policy.parse`.
         output_dir: folder of the records; one writer at a time.
-        tokenizer: Hub id, folder or loaded tokenizer. Default: the model's.
+        tokenizer: Hub id, folder, loaded tokenizer or codec. Default: the model's.
+        revision: branch, tag or commit of a Hub model.
         train_rows: folder of a run, or a dataset, whose rows the citation blocker knows.
         max_length: tokens of context and continuation.
         ban_eos: never choose the end of sequence, so that every text has the full length.
@@ -67,7 +68,8 @@ class GenerationRunner:
         *,
         output_dir: str | Path,
         tokenizer=None,
-        train_rows: str | None = None,
+        revision: str | None = None,
+        train_rows: str | Path | None = None,
         blocker_n: int = 5,
         max_length: int = 256,
         ban_eos: bool = False,
@@ -89,21 +91,19 @@ class GenerationRunner:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
         given = not isinstance(model, str | Path)
         self.model_name = (model.config._name_or_path or type(model).__name__) if given else str(model)
-        by_name = tokenizer is None or isinstance(tokenizer, str | Path)
-        self.codec = (
-            load_codec(self.model_name, tokenizer and str(tokenizer), trust_remote_code=trust_remote_code)
-            if by_name
-            else as_codec(tokenizer)
-        )
+        self.revision, source = revision, dict(revision=revision, trust_remote_code=trust_remote_code)
+        if tokenizer is None or isinstance(tokenizer, str | Path):
+            self.codec = load_codec(self.model_name, tokenizer and str(tokenizer), **source)
+        else:
+            self.codec = as_codec(tokenizer)
+        config = model.config if given else load_config(self.model_name, **source)
+        message = f"max_length {max_length} is beyond the model's window of {{window}} tokens: lower --max_length"
+        check_window(config, max_length, message)
         self.model = (
             model.eval()
             if given
-            else load_for_inference(
-                self.model_name, dtype, trust_remote_code=trust_remote_code, gpus_per_model=gpus_per_model
-            )
+            else load_for_inference(self.model_name, dtype, gpus_per_model=gpus_per_model, **source)
         )
-        message = f"max_length {max_length} is beyond the model's window of {{window}} tokens: lower --max_length"
-        check_window(self.model.config, max_length, message)
         self.ends = end_ids(self.model, self.codec)
         self.decoder = make_decoder(self.model)
         self.blocker, self.engine = None, type(self.decoder).__name__
@@ -222,6 +222,7 @@ class GenerationRunner:
         return {
             "hyperfitting": __version__,
             "model": self.model_name,
+            **({"revision": self.revision} if self.revision else {}),
             **self.made_by,
             "tokenizer_fingerprint": self.codec.fingerprint,
             "policies": [policy.signature for policy in self.policies],
