@@ -1,4 +1,4 @@
-"""The model and texts that come with the package; names that begin with `builtin/` mean them."""
+"""What comes with the package: a model and texts, which names that begin with `builtin/` mean, recipes and accelerate configs."""
 
 import contextlib
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 from .errors import UserError
 
 ASSETS = Path(__file__).parent / "assets"
+RECIPES = ASSETS / "recipes"  # a link to launch/recipes/ in the repository, where the files are, a copy in a wheel
+ACCELERATE_CONFIGS = ASSETS / "accelerate_configs"  # likewise
 BUILTIN = {
     "builtin/base_model": ASSETS / "base_model",
     "builtin/stories": ASSETS / "stories.jsonl",

@@ -38,9 +38,9 @@ class CorpusRecipe:
     dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
     dataset_split: str = option("train", "Split of a Hub dataset.")
     text_column: str = option("text", "Column that holds the text.")
-    seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).")
-    num_train: int = option(2000, "Training rows (section 3: 2000).")
-    num_validation: int = option(100, "Validation rows, from other documents than the training rows.")
+    seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).", least=2)
+    num_train: int = option(2000, "Training rows (section 3: 2000).", least=1)
+    num_validation: int = option(100, "Validation rows, from other documents than the training rows.", least=1)
     pack: bool = option(
         False, "Cut every document into as many rows as it holds; default: its first seq_len tokens only."
     )
@@ -191,7 +191,7 @@ def load_training_rows(
     config: str | None = None,
     split: str = "train",
 ) -> TrainRows:
-    """The training rows of a run, or each document of any dataset as one row.
+    """The training rows of a run, or each document (in `column`) of any dataset as one row.
 
     Raises:
         UserError: a dataset and no codec to make ids of its text.
@@ -202,17 +202,23 @@ def load_training_rows(
         return TrainRows(rows, corpus.train_documents, Path(where), *facts)
     if codec is None:
         raise UserError(f"--train_rows {where} is no folder of a run: to read it as a dataset give --tokenizer")
-    documents = load_documents(where, column, config, split)
+    documents = load_documents(where, column, config, split, column_flag="--train_rows_column")
     rows = codec.encode(documents["text"])
     names = [f"{Path(where).name}#{index}" for index in range(len(rows))]
     fingerprint = f"{documents._fingerprint}/{codec.fingerprint}"
     return TrainRows(rows, names, fingerprint=fingerprint, tokenizer_fingerprint=codec.fingerprint)
 
 
-def load_documents(source: str, column: str = "text", config: str | None = None, split: str = "train"):
+def load_documents(
+    source: str,
+    column: str = "text",
+    config: str | None = None,
+    split: str = "train",
+    column_flag: str = "--text_column",
+):
     """A `datasets.Dataset` of the documents of a Hub dataset, a local file, or a folder of files of one kind.
 
-    A .txt file is one document; the other formats hold one document a row, in `column`.
+    A .txt file is one document; the other formats hold one document a row, in `column`, which `column_flag` names.
 
     Raises:
         UserError: missing, empty or invalid files, a missing column.
@@ -237,7 +243,7 @@ def load_documents(source: str, column: str = "text", config: str | None = None,
         raise UserError(f"dataset {source} cannot be loaded: {reason}") from error
     if column not in documents.column_names:
         raise UserError(
-            f"dataset {source} has no column {column!r}; it has {', '.join(documents.column_names)}: set --text_column"
+            f"dataset {source} has no column {column!r}; it has {', '.join(documents.column_names)}: set {column_flag}"
         )
     return documents.select_columns(column).rename_columns({column: "text"} if column != "text" else {})
 

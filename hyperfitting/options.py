@@ -1,15 +1,24 @@
-"""Settings as dataclass fields: read from YAML, from keyword arguments or a command line over it, checked all at once."""
+"""Options as dataclass fields: read from YAML, from keyword arguments or a command line over it, checked all at once.
+
+A field knows its help, its bounds and whether a run that goes on may change it. What depends on several fields is in
+`Options.problems`; commands/command_line.py makes flags of fields.
+"""
 
 import difflib
+import inspect
 import math
+import operator
 import types
 import typing
-from dataclasses import field
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 
 import yaml
 
 from .errors import UserError
+from .files import write_atomically
+
+REQUIRED = MISSING  # the default of an option that must be given
 
 
 class OptionsError(UserError):
@@ -20,9 +29,104 @@ class OptionsError(UserError):
         super().__init__(problems[0] if len(problems) == 1 else "\n".join(f"- {problem}" for problem in problems))
 
 
-def option(default, help: str):
-    """A field; `help` is its docstring, with unit and source, and the text that `--help` prints."""
-    return field(default=default, metadata={"help": help})
+def option(
+    default,
+    help: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    greatest: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+    hint: str = "",
+    may_change: bool = False,
+    words: str = "repeated",
+    metavar: str | None = None,
+):
+    """A field.
+
+    Args:
+        default: REQUIRED where there is none; a tuple where several values can be given.
+        help: its docstring, with unit and source, and the text that `--help` prints.
+        least, above, greatest, below: bounds of a number.
+        choices: all that a string can be.
+        hint: what the refusal of a value adds.
+        may_change: whether a run that goes on may have another value than it began with, because that changes how long or how
+            fast it computes, and not what.
+        words: how several values are given: `repeated`, the flag before each; `together`, after one flag; `positional`.
+        metavar: what stands for the value in `--help`; default: its choices.
+    """
+    facts = {"help": help, "choices": choices, "hint": hint, "may_change": may_change, "words": words}
+    facts["metavar"] = metavar or "|".join(choices) or "VALUE"
+    bounds = {"least": least, "above": above, "greatest": greatest, "below": below}
+    return field(default=default, metadata={**facts, **bounds})
+
+
+@dataclass(kw_only=True)
+class Options:
+    """Settings in one flat namespace: the keys of a file and the flags of a command line."""
+
+    SHIPPED = None  # a folder of files that `load` also finds by name
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, **overrides) -> "Options":
+        """Read a file (YAML, keys as the fields) and put `overrides` over it; values may be strings.
+
+        Raises:
+            OptionsError: naming every unknown key, wrong type and impossible value at once.
+        """
+        known, kinds = {f.name: f for f in fields(cls)}, typing.get_type_hints(cls)
+        values = {} if path is None else read_yaml(named_file(path, cls.SHIPPED))
+        checked, problems = {}, []
+        for key, value in {**values, **overrides}.items():
+            if key not in known:
+                problems.append(f"unknown key {key!r}{nearest(key, known)}")
+                continue
+            try:
+                value = coerce(value, kinds[key])
+                _check_bounds(known[key], value)
+                checked[key] = value
+            except ValueError as error:
+                problems.append(f"{key}{error}")
+        required = [key for key, f in known.items() if f.default is REQUIRED]
+        refused = {**values, **overrides}.keys() - checked.keys()
+        problems += [f"no {key}: give --{key}" for key in required if key not in refused and not checked.get(key)]
+        if all(key in checked for key in required):
+            options = cls(**checked)  # what was refused has its default, and can be held against the rest
+            problems += options.problems()
+        if problems:
+            raise OptionsError(problems)
+        return options
+
+    def problems(self) -> list[str]:
+        """One line for each set of values that do not go together."""
+        return []
+
+    def changes_from(self, earlier: "Options") -> list[str]:
+        """One line for each field that differs from `earlier` and that a run which goes on may not change."""
+        return [
+            f"{f.name} was {getattr(earlier, f.name)!r} and is now {getattr(self, f.name)!r}"
+            for f in fields(self)
+            if not f.metadata["may_change"] and getattr(earlier, f.name) != getattr(self, f.name)
+        ]
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def save(self, path: Path) -> None:
+        """Write what `load` reads."""
+        write_atomically(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+
+def field_help(options: type[Options]) -> list[tuple[str, str, str]]:
+    """(section, field, help with bounds and default) of every field; a section is the class that declares it."""
+    return [
+        (section.__name__, f.name, _shown(f))
+        for section in options.__mro__
+        if is_dataclass(section)
+        for f in fields(section)
+        if f.name in inspect.get_annotations(section)
+    ]
 
 
 def nearest(key: str, known) -> str:
@@ -31,20 +135,38 @@ def nearest(key: str, known) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+def shipped_files(folder: Path) -> dict[str, Path]:
+    """name -> file of the YAML files in a folder of the package."""
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def named_file(name: str | Path, folder: Path | None = None) -> Path:
+    """The file at a path, or the one of that name in a folder of the package, with or without its .yaml.
+
+    Raises:
+        OptionsError: there is neither; with the nearest name.
+    """
+    path, shipped = Path(name), shipped_files(folder) if folder else {}
+    if path.is_file():
+        return path
+    if str(path) in (path.stem, f"{path.stem}.yaml") and path.stem in shipped:
+        return shipped[path.stem]
+    there = f" (there are {', '.join(shipped)})" if shipped else ""
+    raise OptionsError([f"file {name} does not exist{nearest(path.stem, shipped)}{there}"])
+
+
 def read_yaml(path: Path) -> dict:
     """The `key: value` lines of a file.
 
     Raises:
-        OptionsError: it does not exist, is not YAML, or holds something else.
+        OptionsError: it is not YAML, or holds something else.
     """
-    if not path.is_file():
-        raise OptionsError([f"recipe file {path} does not exist"])
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise OptionsError([f"recipe file {path} is not valid YAML: {' '.join(str(error).split())}"]) from None
+        raise OptionsError([f"file {path} is not valid YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(values, dict):
-        raise OptionsError([f"recipe file {path} must hold `key: value` lines"])
+        raise OptionsError([f"file {path} must hold `key: value` lines"])
     return values
 
 
@@ -52,32 +174,71 @@ def coerce(value, kind):
     """`value` as the field type `kind`. YAML reads 1e-6 as a string, and the command line reads all as strings.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none; the message goes on from the field's name.
     """
-    choices = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-        if type(None) in choices or (kind is str and value is not None):
-            return None if type(None) in choices else value
-        raise ValueError("needs a value")
-    kind = next(choice for choice in choices if choice is not type(None))
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in kinds and (value is None or str(value).lower() in ("none", "null")):
+        return None
+    kind = next(one for one in kinds if one is not type(None))
+    if value is None:
+        raise ValueError(": needs a value")
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ValueError(f": expected a list, not {value!r}")
+        return tuple(coerce(one, str) for one in value)
     if kind is bool:
-        if isinstance(value, bool):
-            return value
         if str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
-        raise ValueError(f"expected true or false, not {value!r}")
+        raise ValueError(f": expected true or false, not {value!r}")
     if kind is str:
         return str(value)
-    if isinstance(value, bool):
-        raise ValueError(f"expected a number, not {value!r}")
+    return _number(value, kind)
+
+
+def _number(value, kind):
     try:
-        number = float(value)
+        number = float(value) if not isinstance(value, bool) else None
     except (TypeError, ValueError):
-        raise ValueError(f"expected a number, not {value!r}") from None
+        number = None
+    if number is None:
+        raise ValueError(f": expected a number, not {value!r}")
     if not math.isfinite(number):
-        raise ValueError(f"expected a finite number, not {value!r}")
-    if kind is int:
-        if number != int(number):
-            raise ValueError(f"expected a whole number, not {value!r}")
-        return int(number)
-    return number
+        raise ValueError(f": expected a finite number, not {value!r}")
+    if kind is float:
+        return number
+    if number != int(number):
+        raise ValueError(f": expected a whole number, not {value!r}")
+    return int(number)
+
+
+def _check_bounds(f: Field, value) -> None:
+    """Raise ValueError when the value is beyond a bound or none of the choices; the message goes on from the field's name."""
+    if value is None:
+        return
+    choices, hint = f.metadata["choices"], f.metadata["hint"]
+    wanted = [words for holds, bound, words in _bounds(f) if not holds(value, bound)]
+    if choices and value not in choices:
+        wanted = [f"{', '.join(choices[:-1])} or {choices[-1]}"]
+    if wanted:
+        raise ValueError(f" must be {wanted[0]}, not {value!r}{hint and f': {hint}'}")
+
+
+def _bounds(f: Field) -> list[tuple]:
+    """(comparison, bound, words) of each bound of a field."""
+    kinds = {
+        "least": (operator.ge, "at least"),
+        "above": (operator.gt, "above"),
+        "greatest": (operator.le, "at most"),
+        "below": (operator.lt, "below"),
+    }
+    bounds = {name: f.metadata[name] for name in kinds if f.metadata[name] is not None}
+    return [(kinds[name][0], bound, f"{kinds[name][1]} {bound}") for name, bound in bounds.items()]
+
+
+def _shown(f: Field) -> str:
+    """Help, bounds and default of a field."""
+    bounds = ", ".join(words for _, _, words in _bounds(f)).capitalize()
+    default = f.default
+    if isinstance(default, tuple):
+        default = " ".join(default) or None
+    return f"{f.metadata['help']}{bounds and f' {bounds}.'} [{'required' if default is REQUIRED else default}]"

@@ -1,12 +1,14 @@
 """The runner: the same bytes from one process, from two, and from two that were killed and one that went on."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 import torch
+import yaml
 from conftest import LAUNCH, REPOSITORY, TINY_RECIPE, run
 from test_resume import kill_all
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -245,6 +247,54 @@ def test_other_generations_are_left_alone(finished, tiny, reference, capsys):
         assert main([str(word) for word in command(tiny, reference, finished, *extra)]) == 2
         assert "holds other generations (" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in finished.rglob("*.json*")} == before
+
+
+def test_options_are_kept_and_make_the_same_again(finished, reference, tmp_path, capsys):
+    options, bytes_ = finished / "options.yaml", (finished / "generations.jsonl").read_bytes()
+    values = yaml.safe_load(options.read_text())
+    assert (values["policy"], values["batch_size"], values["parquet"]) == (POLICIES, 3, True)
+    assert main(["--config", str(options), "--output_dir", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "generations.jsonl").read_bytes() == bytes_
+    shutil.copytree(finished, tmp_path / "copy")
+    harmless = ["--parquet", "false", "--text_column", "text", "--batch_size", "none"]
+    assert main(["--config", str(options), "--output_dir", str(tmp_path / "copy"), *harmless]) == 0
+    values = yaml.safe_load((tmp_path / "copy" / "options.yaml").read_text())
+    assert (values["parquet"], values["batch_size"]) == (False, None)
+    assert (tmp_path / "copy" / "generations.jsonl").read_bytes() == bytes_
+    before = options.read_bytes()
+    assert main(["--config", str(options), "--seed", "1"]) == 2  # other generations: nothing here is theirs
+    assert options.read_bytes() == before
+
+
+def test_contexts_come_before_weights(tiny, tmp_path, capsys):
+    """A folder with a tokenizer and a config is enough for contexts, and their errors are not behind a model's loading."""
+    shutil.copytree(tiny / "fp32", tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
+
+    def call(*extra):
+        words = ["--model", tmp_path / "bare", "--contexts", f"own={tiny / 'stories.jsonl'}", "--context_len", 8]
+        return main([str(word) for word in (*words, "--max_length", 40, "--output_dir", tmp_path / "g", *extra)])
+
+    assert call("--num_contexts", 3, "--export_contexts", tmp_path / "c.jsonl") == 0
+    assert len((tmp_path / "c.jsonl").read_text().splitlines()) == 3 and not (tmp_path / "g").exists()
+    assert call("--num_contexts", 500) == 2
+    assert "500 are needed" in capsys.readouterr().err
+    assert call("--num_contexts", 3) == 2
+    assert "cannot be loaded: give --model" in capsys.readouterr().err
+
+
+def test_training_rows_have_a_column_of_their_own(tiny, tmp_path, capsys):
+    rows = [json.loads(line)["text"] for line in open(tiny / "stories.jsonl")][:5]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"body": text}) + "\n" for text in rows))
+
+    def call(*extra):
+        words = ["--model", tiny / "fp32", "--contexts", f"own={tiny / 'stories.jsonl'}", "--num_contexts", 2]
+        words += ["--context_len", 8, "--max_length", 40, "--policy", "greedy+citation_blocker"]
+        words += ["--train_rows", tmp_path / "rows.jsonl", "--output_dir", tmp_path / "g", *extra]
+        return main([str(word) for word in words])
+
+    assert call() == 2
+    assert "no column 'text'; it has body: set --train_rows_column" in capsys.readouterr().err
+    assert call("--train_rows_column", "body") == 0
 
 
 def test_one_writer_per_folder(tiny, tmp_path):

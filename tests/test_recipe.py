@@ -2,7 +2,7 @@ import pytest
 from conftest import REPOSITORY
 
 from hyperfitting import Recipe, RecipeError
-from hyperfitting.training.recipe import field_help
+from hyperfitting.options import field_help
 
 
 def test_defaults_are_the_papers():
@@ -75,5 +75,5 @@ def test_the_batch_is_the_global_one():
 
 
 def test_every_field_has_a_docstring():
-    assert {name for _, name, _ in field_help()} == set(Recipe.__dataclass_fields__)
-    assert all(len(text) > 15 for _, _, text in field_help())
+    assert {name for _, name, _ in field_help(Recipe)} == set(Recipe.__dataclass_fields__)
+    assert all(len(text) > 15 for _, _, text in field_help(Recipe))

@@ -5,12 +5,16 @@ import math
 
 import pytest
 import torch
+import yaml
 from conftest import LAUNCH, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hyperfitting import codec
+from hyperfitting.commands import score as command
 from hyperfitting.commands.score import main
 from hyperfitting.corpus import Corpus
 from hyperfitting.generation import Context, GenerationRunner
+from hyperfitting.scoring import results
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +46,8 @@ def call(*words) -> int:
 @pytest.fixture(scope="module")
 def scores(generations, reference, tmp_path_factory):
     output = tmp_path_factory.mktemp("scores") / "s"
-    rows = ["--train_rows", reference, "--model-scores", "--latex"]
-    assert call(generations / "base", generations / "other", *rows, "--output", output) == 0
+    rows = ["--train_rows", reference, "--model_scores", "--latex"]
+    assert call(generations / "base", generations / "other", *rows, "--output_dir", output) == 0
     return output
 
 
@@ -92,6 +96,47 @@ def test_the_same_files_give_the_same_bytes(scores, generations, reference, tmp_
     assert call(generations / "base", generations / "other", *rows) == 0
     for name in ("scores.json", "scores.md", "scores.tex", "report.html"):
         assert (tmp_path / "s" / name).read_bytes() == (scores / name).read_bytes(), name
+
+
+def test_options_are_kept_and_give_the_same_bytes(scores, tmp_path):
+    assert call("--config", scores / "options.yaml", "--output_dir", tmp_path / "s") == 0
+    for name in ("scores.json", "scores.md", "scores.tex", "report.html"):
+        assert (tmp_path / "s" / name).read_bytes() == (scores / name).read_bytes(), name
+    one, two = (yaml.safe_load((folder / "options.yaml").read_text()) for folder in (scores, tmp_path / "s"))
+    assert (one["model_scores"], one["latex"], len(one["sets"])) == (True, True, 2)
+    assert two == {**one, "output_dir": str(tmp_path / "s")}
+
+
+def test_training_rows_have_a_column_of_their_own(tiny, tmp_path, capsys):
+    words = write(tmp_path / "words.jsonl", [{"text": "a small old boat slept near the king and the dog"}])
+    rows = write(tmp_path / "rows.jsonl", [{"body": "the old boat slept near the king"}])
+    flags = [words, "--tokenizer", tiny / "fp32", "--train_rows", rows, "--output_dir", tmp_path / "s"]
+    assert call(*flags) == 2
+    assert "no column 'text'; it has body: set --train_rows_column" in capsys.readouterr().err
+    assert call(*flags, "--train_rows_column", "body") == 0
+    (entry,) = json.loads((tmp_path / "s" / "scores.json").read_text())["conditions"]
+    assert entry["scores"]["overlap"]["value"] >= 6
+
+
+def test_code_of_a_checkpoint_is_trusted_everywhere_or_nowhere(generations, tiny, tmp_path, monkeypatch):
+    asked = []
+
+    def load_codec(*arguments, trust_remote_code):
+        asked.append(("tokenizer", trust_remote_code))
+        return codec.load_codec(*arguments)
+
+    def score_conditions(conditions, **options):
+        asked.append(("mauve", options["trust_remote_code"], options["batch_size"]))
+        options["tokenizers"](conditions[0].first)
+        return results.score_conditions(conditions, **options | {"mauve_model": None})
+
+    monkeypatch.setattr(command, "load_codec", load_codec)
+    monkeypatch.setattr(command, "score_conditions", score_conditions)
+    flags = ["--metrics", "ttr", "--trust_remote_code", "--per_device_eval_batch_size", 3]
+    assert call(generations / "other", *flags, "--output_dir", tmp_path / "a") == 0
+    assert asked == [("mauve", True, 3), ("tokenizer", True)]
+    assert call(generations / "other", "--tokenizer", tiny / "fp32", "--output_dir", tmp_path / "b") == 0
+    assert asked[2:] == [("tokenizer", False), ("mauve", False, 8)]
 
 
 def test_two_processes_measure_the_same(scores, generations, reference, tmp_path):

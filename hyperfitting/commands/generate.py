@@ -1,14 +1,15 @@
-"""The command line of launch/generate.py."""
+"""`hyperfitting generate` and launch/generate.py."""
 
-import argparse
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..options import REQUIRED, Options, option
+from ..processes import is_main_process
+from .command_line import Invocation, read_command_line
 from .reporting import run_reporting_errors
 
-DESCRIPTION = "Continue contexts with a model, in bulk, under decoding policies."
-EPILOG = """policies: greedy, nucleus(p=0.9,temperature=1), paper_top_p(p=0.9,temperature=0.7,top_k=50), min_p(min_p=0.1,temperature=1),
-  temperature(temperature=1), repetition_penalty(penalty=1.2); each with +citation_blocker.
+EPILOG = """policies: hyperfitting policies lists them; +citation_blocker can be added to each.
 
 example:
   accelerate launch launch/generate.py --model runs/x/final --contexts wiki=wiki.jsonl --contexts news=news.jsonl \\
@@ -17,104 +18,141 @@ example:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Flags named as the arguments of GenerationRunner and load_contexts."""
-    parser = argparse.ArgumentParser(
-        prog="generate.py",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+@dataclass(kw_only=True)
+class ModelOptions:
+    """What continues the contexts."""
+
+    model: str = option(REQUIRED, "Hub id or local folder of a causal LM.")
+    revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
+    tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.")
+    trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
+    dtype: str = option(
+        "auto",
+        "Dtype of the weights; auto: the checkpoint's on a GPU, float32 on a CPU.",
+        choices=("auto", "float32", "bfloat16"),
     )
-    add = parser.add_argument
-    add("--model", required=True, help="Hub id or local folder of a causal LM")
-    add("--tokenizer", help="Hub id or local folder; default: the model's")
-    add(
-        "--contexts",
-        action="append",
-        required=True,
+    gpus_per_model: int = option(1, "GPUs that one process spreads the model over.", least=1)
+
+
+@dataclass(kw_only=True)
+class ContextOptions:
+    """What is continued."""
+
+    contexts: tuple[str, ...] = option(
+        REQUIRED,
+        "Hub dataset, local file or folder, or the folder of a run (its validation rows); repeatable.",
         metavar="[NAME=]WHERE",
-        help="Hub dataset, local file or folder, or the folder of a run (its validation rows); repeatable",
     )
-    add("--num_contexts", type=int, default=300, help="contexts in all, an equal share from each source [300]")
-    add("--context_len", type=int, default=32, help="tokens of context [32]")
-    add("--max_length", type=int, default=256, help="tokens of context and continuation [256]")
-    add("--text_column", default="text", help="column that holds the text [text]")
-    add("--dataset_config", help="configuration of a Hub dataset")
-    add("--dataset_split", default="train", help="split of a Hub dataset [train]")
-    add("--data_seed", type=int, default=0, help="seed that chooses the contexts [0]")
-    add("--policy", action="append", metavar="POLICY", help="decoding policy, repeatable [greedy]")
-    add("--train_rows", metavar="RUN|DATASET", help="rows that the citation blocker knows")
-    add("--blocker_n", type=int, default=5, help="length of the blocker's n-grams [5]")
-    add("--output_dir", required=True, help="folder of the records; a run that was stopped goes on there")
-    add("--ban_eos", action="store_true", help="never choose the end of sequence: every text has the full length")
-    add("--seed", type=int, default=0, help="seed of the sampling noise [0]")
-    add("--batch_size", type=int, help="contexts decoded together; default: what fits, probed once")
-    add("--dtype", default="auto", help="auto, float32 or bfloat16 [auto: the checkpoint's on a GPU, float32 on a CPU]")
-    add("--gpus_per_model", type=int, default=1, help="GPUs that one process spreads the model over [1]")
-    add("--trust_remote_code", action="store_true", help="run modelling code that comes with the checkpoint")
-    add("--parquet", action="store_true", help="also write generations.parquet")
-    add("--export_contexts", metavar="FILE", help="write the contexts for another engine, and stop")
-    add("--import_records", metavar="FILE", help="adopt what another engine made of them, instead of generating")
-    return parser
+    num_contexts: int = option(300, "Contexts in all, an equal share from each source (section 3: 300).", least=1)
+    context_len: int = option(32, "Tokens of context (section 3: 32).", least=1)
+    text_column: str = option("text", "Column of the contexts' datasets that holds the text.")
+    dataset_config: str | None = option(None, "Configuration of a Hub dataset.")
+    dataset_split: str = option("train", "Split of a Hub dataset.")
+    data_seed: int = option(0, "Seed that chooses the contexts.")
+    export_contexts: str | None = option(
+        None, "Write the contexts for another engine, and stop; needs no weights.", metavar="FILE"
+    )
+
+
+@dataclass(kw_only=True)
+class DecodingOptions:
+    """How they are continued."""
+
+    policy: tuple[str, ...] = option(
+        ("greedy",), "Decoding policy, as `hyperfitting policies` lists them; repeatable.", metavar="POLICY"
+    )
+    max_length: int = option(256, "Tokens of context and continuation (section 3: 256).")
+    ban_eos: bool = option(False, "Never choose the end of sequence: every text has the full length.")
+    seed: int = option(0, "Seed of the sampling noise.")
+    batch_size: int | None = option(None, "Contexts decoded together; default: what fits, probed once.", least=1)
+    train_rows: str | None = option(None, "Rows that the citation blocker knows.", metavar="RUN|DATASET")
+    train_rows_column: str = option("text", "Column of a dataset of train_rows that holds the text.")
+    blocker_n: int = option(5, "Length of the blocker's n-grams, tokens (section 5: 5).", least=1)
+
+
+@dataclass(kw_only=True)
+class RecordOptions:
+    """What becomes of the continuations."""
+
+    output_dir: str = option(REQUIRED, "Folder of the records; a run that was stopped goes on there.")
+    import_records: str | None = option(
+        None, "Adopt what another engine made of the contexts, instead of generating.", metavar="FILE"
+    )
+    parquet: bool = option(False, "Also write generations.parquet.")
+
+
+@dataclass(kw_only=True)
+class GenerateOptions(ModelOptions, ContextOptions, DecodingOptions, RecordOptions, Options):
+    """All settings of a generation: the keys of options.yaml and the flags of the command line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run launch/generate.py; returns the exit code: 0, 1 for a run that failed, 2 for something the user can fix."""
+    """Generate; returns the exit code: 0, 1 for a run that failed, 2 for something the user can fix."""
     return run_reporting_errors(_run, arguments)
 
 
 def _run(arguments: list[str] | None) -> None:
-    args = build_parser().parse_args(arguments)
-    for name, least in (
-        ("num_contexts", 1),
-        ("context_len", 1),
-        ("blocker_n", 1),
-        ("batch_size", 1),
-        ("gpus_per_model", 1),
-    ):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
+    _, options = read_command_line(
+        arguments,
+        command="hyperfitting generate",
+        about="Continue contexts with a model, in bulk, under decoding policies.",
+        epilog=EPILOG,
+        invocation=Invocation,
+        options=GenerateOptions,
+    )
     from ..terminal import quiet_libraries
 
     quiet_libraries()
+    from ..codec import load_codec
     from ..generation.contexts import load_contexts
     from ..generation.exchange import export_contexts
+
+    codec = load_codec(options.model, options.tokenizer, options.revision, options.trust_remote_code)
+    contexts = load_contexts(
+        list(options.contexts),
+        codec,
+        options.num_contexts,
+        options.context_len,
+        options.max_length,
+        text_column=options.text_column,
+        dataset_config=options.dataset_config,
+        dataset_split=options.dataset_split,
+        seed=options.data_seed,
+    )
+    if options.export_contexts:
+        if is_main_process():
+            export_contexts(Path(options.export_contexts), contexts, options.max_length)
+        return
     from ..generation.runner import GenerationRunner
 
     runner = GenerationRunner(
-        args.model,
-        args.policy or ["greedy"],
-        output_dir=args.output_dir,
-        tokenizer=args.tokenizer,
-        train_rows=args.train_rows,
-        blocker_n=args.blocker_n,
-        max_length=args.max_length,
-        ban_eos=args.ban_eos,
-        seed=args.seed,
-        batch_size=args.batch_size,
-        dtype=args.dtype,
-        trust_remote_code=args.trust_remote_code,
-        gpus_per_model=args.gpus_per_model,
-        dataset_options={"column": args.text_column, "config": args.dataset_config, "split": args.dataset_split},
+        options.model,
+        options.policy,
+        output_dir=options.output_dir,
+        tokenizer=codec,
+        revision=options.revision,
+        train_rows=options.train_rows,
+        blocker_n=options.blocker_n,
+        max_length=options.max_length,
+        ban_eos=options.ban_eos,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        dtype=options.dtype,
+        trust_remote_code=options.trust_remote_code,
+        gpus_per_model=options.gpus_per_model,
+        dataset_options={
+            "column": options.train_rows_column,
+            "config": options.dataset_config,
+            "split": options.dataset_split,
+        },
+        options=options,
     )
-    contexts = load_contexts(
-        args.contexts,
-        runner.codec,
-        args.num_contexts,
-        args.context_len,
-        args.max_length,
-        text_column=args.text_column,
-        dataset_config=args.dataset_config,
-        dataset_split=args.dataset_split,
-        seed=args.data_seed,
-    )
-    if args.export_contexts:
-        export_contexts(Path(args.export_contexts), contexts, args.max_length)
-        return
-    if args.import_records:
-        runner.adopt(Path(args.import_records), contexts)
+    if options.import_records:
+        runner.adopt(Path(options.import_records), contexts)
     else:
         runner.run(contexts)
-    runner.finish(parquet=args.parquet)
+    runner.finish(parquet=options.parquet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,23 +1,26 @@
-"""The command line of launch/score.py."""
+"""`hyperfitting score` and launch/score.py."""
 
-import argparse
 import functools
 import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..codec import Codec, load_codec
 from ..corpus import TrainRows, load_training_rows
 from ..errors import UserError
 from ..files import write_atomically
+from ..options import REQUIRED, Options, option
 from ..processes import is_main_process
 from ..records import GenerationSet, load_generation_sets
 from ..scoring import tables
 from ..scoring.metrics import find_metric
 from ..scoring.results import Results, score_conditions
 from ..scoring.scores import Condition
+from .command_line import Invocation, read_command_line
 from .reporting import run_reporting_errors
 
-DESCRIPTION = "Score sets of generated texts: scores.json, scores.md and report.html."
 EPILOG = """examples:
   python launch/score.py generations/base generations/hyperfitted --train_rows runs/x --model_scores --output_dir scores/
   python launch/score.py base=made_elsewhere.jsonl --text_column output --output_dir scores/
@@ -25,96 +28,141 @@ EPILOG = """examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Flags named as the arguments of what they are given to."""
-    parser = argparse.ArgumentParser(
-        prog="score.py",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+@dataclass(kw_only=True)
+class ScoreInvocation(Invocation):
+    """What changes no score."""
+
+    overwrite: bool = option(False, "Replace the scores that output_dir holds.")
+
+
+@dataclass(kw_only=True)
+class TextOptions:
+    """What is scored, and beside what."""
+
+    sets: tuple[str, ...] = option(
+        (),
+        "Folders of launch/generate.py, or any .jsonl with texts.",
+        words="positional",
+        metavar="[NAME=]WHERE",
     )
-    add = parser.add_argument
-    add("sets", nargs="*", metavar="[NAME=]WHERE", help="folder of launch/generate.py, or any .jsonl with texts")
-    add("--group", action="append", default=[], metavar="NAME=WHERE,WHERE,…", help="several seeds as one condition")
-    add("--output_dir", "--output", required=True, help="folder of scores.json, scores.md and report.html")
-    add("--overwrite", action="store_true", help="replace the scores that output_dir holds")
-    add("--baseline", metavar="NAME", help="condition that the others are compared with, paired by context [the first]")
-    add("--metrics", nargs="+", metavar="METRIC", help="columns of the table, NAME_words to count words [a selection]")
-    add("--train_rows", metavar="RUN|DATASET", help="training rows, for overlap and Dataset-BLEU")
-    add("--tokenizer", help="Hub id or local folder: makes ids of texts that come without")
-    add("--text_column", default="text", help="column of a foreign file that holds the continuation [text]")
-    add("--token_column", default="token_ids", help="column of a foreign file that holds its token ids [token_ids]")
-    add("--model_scores", "--model-scores", action="store_true", help="also perplexity, entropy and mass by each model")
-    add("--per_device_eval_batch_size", type=int, default=8, help="texts in a forward pass [8]")
-    add("--dtype", default="float32", help="float32 or bfloat16 weights for model scores [float32]")
-    add("--trust_remote_code", action="store_true", help="run modelling code that comes with a checkpoint")
-    add("--mauve_model", metavar="MODEL", help="also MAUVE, with features of this model")
-    add("--latex", action="store_true", help="also scores.tex")
-    return parser
+    group: tuple[str, ...] = option((), "Several seeds as one condition; repeatable.", metavar="NAME=WHERE,WHERE,…")
+    baseline: str | None = option(
+        None, "Condition that the others are compared with, paired by context; default: the first.", metavar="NAME"
+    )
+    train_rows: str | None = option(None, "Training rows, for overlap and Dataset-BLEU.", metavar="RUN|DATASET")
+    train_rows_column: str = option("text", "Column of a dataset of train_rows that holds the text.")
+    tokenizer: str | None = option(None, "Hub id or local folder: makes ids of texts that come without.")
+    text_column: str = option("text", "Column of a foreign file that holds the continuation.")
+    token_column: str = option("token_ids", "Column of a foreign file that holds its token ids.")
+
+
+@dataclass(kw_only=True)
+class MeasureOptions:
+    """What is measured."""
+
+    metrics: tuple[str, ...] = option(
+        (),
+        "Columns of the table, as `hyperfitting metrics` lists them, NAME_words to count words; default: a selection.",
+        words="together",
+        metavar="METRIC",
+    )
+    model_scores: bool = option(False, "Also perplexity, entropy and mass by each model.")
+    mauve_model: str | None = option(None, "Also MAUVE, with features of this model.", metavar="MODEL")
+    per_device_eval_batch_size: int = option(8, "Texts in a forward pass of a model.", least=1)
+    dtype: str = option("float32", "Dtype of the weights for model scores.", choices=("float32", "bfloat16", "auto"))
+    trust_remote_code: bool = option(False, "Run code that comes with a checkpoint or tokenizer.")
+
+
+@dataclass(kw_only=True)
+class TableOptions:
+    """What is written."""
+
+    output_dir: str = option(REQUIRED, "Folder of scores.json, scores.md and report.html.")
+    latex: bool = option(False, "Also scores.tex.")
+
+
+@dataclass(kw_only=True)
+class ScoreOptions(TextOptions, MeasureOptions, TableOptions, Options):
+    """All settings of a scoring: the keys of options.yaml and the flags of the command line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run launch/score.py; returns the exit code: 0, 1 for a failure, 2 for something the user can fix."""
+    """Score; returns the exit code: 0, 1 for a failure, 2 for something the user can fix."""
     return run_reporting_errors(_run, arguments)
 
 
 def _run(arguments: list[str] | None) -> None:
-    args = build_parser().parse_args(arguments)
+    invocation, options = read_command_line(
+        arguments,
+        command="hyperfitting score",
+        about="Score sets of generated texts: scores.json, scores.md and report.html.",
+        epilog=EPILOG,
+        invocation=ScoreInvocation,
+        options=ScoreOptions,
+    )
     from ..terminal import make_console, quiet_libraries
 
     quiet_libraries()
-    if args.per_device_eval_batch_size < 1:
-        raise UserError("per_device_eval_batch_size must be at least 1")
-    for name in args.metrics or []:  # what is wrong or missing is said before anything is computed
+    for name in options.metrics:  # what is wrong or missing is said before anything is computed
         find_metric(name)
-    if args.mauve_model:
+    if options.mauve_model:
         from ..scoring.mauve import import_mauve
 
         import_mauve()
-    output = Path(args.output_dir)
-    _check_free(output, args.overwrite)
+    output = Path(options.output_dir)
+    _check_free(output, invocation.overwrite)
     console = make_console(quiet=not is_main_process())
-    codec = load_codec(None, args.tokenizer) if args.tokenizer else None
-    conditions = read_conditions(args.sets, args.group, args.text_column, args.token_column, codec)
-    _check_baseline(args.baseline, conditions)
-    train = _load_train_rows(args.train_rows, conditions, codec) if args.train_rows else None
+    trust = options.trust_remote_code
+    codec = load_codec(None, options.tokenizer, trust_remote_code=trust) if options.tokenizer else None
+    conditions = read_conditions(options.sets, options.group, options.text_column, options.token_column, codec)
+    _check_baseline(options.baseline, conditions)
+    train = None
+    if options.train_rows:
+        train = _load_train_rows(options.train_rows, options.train_rows_column, conditions, codec)
     models = {}
-    if args.model_scores:
+    if options.model_scores:
         from ..scoring.model_scores import score_with_models
 
-        options = args.per_device_eval_batch_size, args.dtype, args.trust_remote_code
-        models = score_with_models(conditions, *options, lambda what: console.print(f"model scores: {what}"))
+        models = score_with_models(
+            conditions,
+            batch_size=options.per_device_eval_batch_size,
+            dtype=options.dtype,
+            trust_remote_code=trust,
+            advance=lambda what: console.print(f"model scores: {what}"),
+        )
     if not is_main_process():
         return
-    find = functools.cache(load_codec)
+    find = functools.cache(functools.partial(load_codec, trust_remote_code=trust))
 
     def codec_of(texts: GenerationSet) -> Codec | None:
         return codec or (find(texts.manifest["model"]) if "model" in texts.manifest else None)
 
     results = score_conditions(
         conditions,
-        metrics=args.metrics,
-        baseline=args.baseline,
+        metrics=options.metrics or None,
+        baseline=options.baseline,
         train=train,
         models=models,
-        mauve_model=args.mauve_model,
+        mauve_model=options.mauve_model,
+        batch_size=options.per_device_eval_batch_size,
+        trust_remote_code=trust,
         tokenizers=codec_of,
         say=lambda what: console.print(what),
     )
-    _write(output, results, args.latex)
+    _write(output, results, options)
     console.print(tables.terminal(results))
     for note in results.notes:
         console.print(note)
     console.print(f"{output / 'scores.json'}, {output / 'scores.md'}, open {output / 'report.html'}")
 
 
-def _write(output: Path, results: Results, latex: bool) -> None:
+def _write(output: Path, results: Results, options: ScoreOptions) -> None:
     from ..report import write_report
 
     output.mkdir(parents=True, exist_ok=True)
+    options.save(output / "options.yaml")
     write_atomically(output / "scores.md", tables.markdown(results))
-    if latex:
+    if options.latex:
         write_atomically(output / "scores.tex", tables.latex(results))
     write_report(output / "report.html", results)
     text = json.dumps(results.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
@@ -122,7 +170,11 @@ def _write(output: Path, results: Results, latex: bool) -> None:
 
 
 def read_conditions(
-    sets: list[str], groups: list[str], text_column: str = "text", token_column: str = "token_ids", tokenizer=None
+    sets: Sequence[str],
+    groups: Sequence[str],
+    text_column: str = "text",
+    token_column: str = "token_ids",
+    tokenizer=None,
 ) -> list[Condition]:
     """The conditions of `WHERE …` and `NAME=WHERE,WHERE` arguments, in that order.
 
@@ -165,13 +217,13 @@ def _check_baseline(name: str | None, conditions: list[Condition]) -> None:
         raise UserError(f"--baseline {name!r} is none of the conditions: {', '.join(names)}")
 
 
-def _load_train_rows(where: str, conditions: list[Condition], codec: Codec | None) -> TrainRows:
-    """The rows of a run, or of a dataset tokenized with --tokenizer.
+def _load_train_rows(where: str, column: str, conditions: list[Condition], codec: Codec | None) -> TrainRows:
+    """The rows of a run, or of a dataset (its text in `column`) tokenized with --tokenizer.
 
     Raises:
         UserError: when texts have no token ids, or were made with another tokenizer.
     """
-    train = load_training_rows(where, codec)
+    train = load_training_rows(where, codec, column)
     for condition in conditions:
         if not all(texts.has_tokens for texts in condition.sets):
             raise UserError(f"--train_rows compares token ids, and {condition.name!r} has none: give --tokenizer")
@@ -181,3 +233,7 @@ def _load_train_rows(where: str, conditions: list[Condition], codec: Codec | Non
         if made_with not in (None, train.tokenizer_fingerprint):
             raise UserError(f"the rows of {where} were made with another tokenizer than {condition.name!r}")
     return train
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The generation runner: many contexts, several policies, any number of processes, the same bytes.
 
 manifest.json               what made the records: model, policies, contexts, seed, lengths, batch size
+options.yaml                what the command was told the last time
 batches/POLICY/00003.jsonl  the records of one finished batch, written in one rename
 generations.jsonl           all records, policy by policy, in context order
 log.jsonl                   what differs between runs: times, memory, split batches
@@ -25,6 +26,7 @@ from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
 from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
 from ..models import check_vocabulary, check_window, end_ids, load_config, load_for_inference, model_fingerprint
+from ..options import Options
 from ..processes import is_main_process, rank, world_size
 from ..records import GenerationRecord
 from ..terminal import make_console
@@ -53,6 +55,7 @@ class GenerationRunner:
         batch_size: contexts decoded together. Default: what fits, probed once and kept in the manifest.
         dataset_options: column, config and split of `train_rows`, when it is a dataset.
         dtype: float32, bfloat16 or auto: the checkpoint's own on a GPU, float32 on a CPU.
+        options: what a command was told, kept as options.yaml.
 
     Raises:
         UserError: for everything that the user can mend; nothing is overwritten.
@@ -79,6 +82,7 @@ class GenerationRunner:
         trust_remote_code: bool = False,
         gpus_per_model: int = 1,
         dataset_options: dict | None = None,
+        options: Options | None = None,
     ):
         policies = [policies] if isinstance(policies, str) else list(policies)
         self.policies = [Policy.parse(policy) for policy in policies]
@@ -86,7 +90,7 @@ class GenerationRunner:
             raise UserError("a policy is given twice")
         self.folder, self.max_length, self.seed, self.batch_size = Path(output_dir), max_length, seed, batch_size
         self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
-        self.dataset_options = dataset_options or {}
+        self.dataset_options, self.options = dataset_options or {}, options
         if any(policy.blocked for policy in self.policies) and train_rows is None:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
         given = not isinstance(model, str | Path)
@@ -118,6 +122,7 @@ class GenerationRunner:
         self._prepare_blocker()
         with lock_folder(self.folder, "output_dir") if is_main_process() else open(os.devnull):
             self.batch_size = self._agree_on_manifest(contexts)
+            self._keep_options()
             units = [
                 (policy, index, batch)
                 for policy in self.policies
@@ -146,6 +151,7 @@ class GenerationRunner:
         self.engine, self.batch_size = f"imported from {path.name}", len(contexts)
         with lock_folder(self.folder, "output_dir"):
             self._agree_on_manifest(contexts)
+            self._keep_options()
             records = [self._record(context, self.policies[0], *found[context.id]) for context in contexts]
             write_atomically(self.folder / "generations.jsonl", to_jsonl(records))
         return records
@@ -214,6 +220,11 @@ class GenerationRunner:
         size = self.batch_size or self._probe_batch_size(contexts)
         write_atomically(path, json.dumps({**wanted, "batch_size": size}, indent=2) + "\n")
         return size
+
+    def _keep_options(self) -> None:
+        """Write options.yaml. It is not held against later calls: the manifest says which of them may add to this folder."""
+        if self.options is not None and is_main_process():
+            self.options.save(self.folder / "options.yaml")
 
     def _manifest(self, contexts: Sequence[Context]) -> dict:
         from .. import __version__

@@ -1,13 +1,13 @@
 """What a run will cost, from the model's config alone: `--dry_run`. The arithmetic is in cost_model.py."""
 
 import math
-from pathlib import Path
 
 import torch
 from rich.table import Table
 
-from ..errors import UserError
+from ..builtin import ACCELERATE_CONFIGS
 from ..models import load_config
+from ..options import named_file
 from ..terminal import make_console
 from ..training.launching import LaunchRequest, launch_request, read_accelerate_config
 from ..training.recipe import Recipe, RecipeError
@@ -33,12 +33,8 @@ def chosen_layout(recipe: Recipe) -> tuple[LaunchRequest, str]:
     if request is not None and (request.config_file or request.num_processes > 1 or not recipe.accelerate_config):
         return request, str(request.config_file or "accelerate launch")
     if recipe.accelerate_config:
-        path = Path(recipe.accelerate_config)
-        shipped = Path(__file__).parent.parent.parent / "accelerate_configs" / path
-        path = path if path.exists() else shipped
-        if not path.exists():
-            raise UserError(f"accelerate_config {recipe.accelerate_config} does not exist")
-        return read_accelerate_config(path), str(recipe.accelerate_config)
+        file = named_file(recipe.accelerate_config, ACCELERATE_CONFIGS)
+        return read_accelerate_config(file), recipe.accelerate_config
     return LaunchRequest("single", 1), "one process"
 
 

@@ -17,7 +17,7 @@ SEEDS = 5  # of the clustering, which moves the score by several hundredths
 ENOUGH = 2000  # texts, below which the package's authors do not trust the score
 
 
-def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> Score:
+def mauve_score(condition: Condition, model_name: str, batch_size: int = 8, trust_remote_code: bool = False) -> Score:
     """MAUVE of a condition's texts against the true continuations of the same contexts, between 0 and 1, higher is nearer.
 
     A text's features are the last hidden state of `model_name` at the last token of context and text. Both texts of a pair
@@ -47,7 +47,8 @@ def mauve_score(condition: Condition, model_name: str, batch_size: int = 8) -> S
     ]
     if not all(pairs):
         raise UserError(f"MAUVE compares with true continuations, and {condition.name!r} holds none (reference)")
-    model, codec = load_for_inference(model_name, "float32"), load_codec(model_name)
+    model = load_for_inference(model_name, "float32", trust_remote_code=trust_remote_code)
+    codec = load_codec(model_name, trust_remote_code=trust_remote_code)
     window = window_of(model.config) or sys.maxsize
     values = []
     for of_set in pairs:

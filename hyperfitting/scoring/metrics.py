@@ -168,6 +168,11 @@ METRICS = {metric.name: metric for metric in _metrics()}
 WORDS = tuple(f"{name}_words" for name in ("ttr", "rep_4", "diversity", "loop_rate", "self_bleu_4", "length"))
 
 
+def metric_descriptions() -> list[Metric]:
+    """Every metric that there is; those of words stand under their namesakes of tokens."""
+    return list(METRICS.values())
+
+
 def find_metric(name: str) -> Metric:
     """The metric `name`, or with the suffix `_words` the one that counts words instead of tokens.
 

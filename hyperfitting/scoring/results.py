@@ -96,6 +96,8 @@ def score_conditions(
     train: "TrainRows | None" = None,
     models: "dict[str, ModelScores] | None" = None,
     mauve_model: str | None = None,
+    batch_size: int = 8,
+    trust_remote_code: bool = False,
     tokenizers: Callable[[GenerationSet], object] = lambda texts: None,
     say: Callable[[str], None] = lambda what: None,
 ) -> Results:
@@ -105,6 +107,7 @@ def score_conditions(
         metrics: columns of the table. Default: a selection of what can be computed.
         baseline: condition that the others are compared with. Default: the first; what has other contexts is then left out.
         models: of `score_with_models`.
+        batch_size, trust_remote_code: of MAUVE's model.
         tokenizers: a set -> its tokenizer or None, to write quotations as text.
 
     Raises:
@@ -121,7 +124,7 @@ def score_conditions(
         if mauve_model and not condition.is_original:
             from .mauve import mauve_score
 
-            scored[condition.name]["mauve"] = mauve_score(condition, mauve_model)
+            scored[condition.name]["mauve"] = mauve_score(condition, mauve_model, batch_size, trust_remote_code)
     columns = _columns(scored, metrics)
     compared = [name for name in columns if not name.startswith("perplexity") and name != "mauve"]
     paired, notes = _comparable(baseline or conditions[0].name, shown, asked=baseline is not None)

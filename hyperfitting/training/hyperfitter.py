@@ -37,16 +37,9 @@ from .curves import draw_curves
 from .environment import describe_environment
 from .final_model import check_written_model, push_to_hub, write_model
 from .progress import Progress
-from .recipe import SECTIONS, Recipe
+from .recipe import Recipe
 from .run_folder import RunFolder
 from .steps import LateReader, epoch_order, next_token_loss
-
-# What may differ between a run and its continuation: it changes how long or how fast, not what a step computes.
-MAY_CHANGE = {
-    *("gradient_checkpointing", "torch_compile", "per_device_train_batch_size"),
-    *("eval_steps", "per_device_eval_batch_size"),
-    *("epochs", "stop_at_loss", "stop_when_saturated", "saturation_loss", "saturation_patience"),
-}
 
 
 @dataclass(frozen=True)
@@ -238,13 +231,7 @@ class Hyperfitter:
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
     def _check_same_recipe(self) -> None:
-        saved = Recipe.load(self.run.recipe).to_dict()
-        fixed = [f.name for part in SECTIONS[:-1] for f in dataclasses.fields(part)]
-        changed = [
-            f"{name} was {saved[name]!r} and is now {getattr(self.recipe, name)!r}"
-            for name in fixed
-            if name not in MAY_CHANGE and saved[name] != getattr(self.recipe, name)
-        ]
+        changed = self.recipe.changes_from(Recipe.load(self.run.recipe))
         if changed:
             raise UserError(f"run {self.run.path} cannot be resumed with another recipe: {'; '.join(changed)}")
 

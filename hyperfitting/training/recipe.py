@@ -4,18 +4,13 @@ A recipe is read from YAML, then from keyword arguments or the command line over
 Hyperfitting Phenomenon*, ICLR 2025, arXiv 2412.04318; sections named below are the paper's.
 """
 
-import typing
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
-import yaml
-
+from ..builtin import RECIPES
 from ..corpus import CorpusRecipe
-from ..options import OptionsError, coerce, nearest, option, read_yaml
+from ..options import Options, OptionsError, option
 
-
-class RecipeError(OptionsError):
-    """All problems of a recipe at once, one line each, saying what to change."""
+RecipeError = OptionsError  # what a bad recipe raises
 
 
 @dataclass(kw_only=True)
@@ -26,47 +21,70 @@ class ModelRecipe:
     revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
     tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.")
     trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
-    gradient_checkpointing: bool = option(False, "Recompute activations in the backward pass: less memory, slower.")
-    torch_compile: bool = option(False, "Compile the model with torch.compile.")
+    gradient_checkpointing: bool = option(
+        False, "Recompute activations in the backward pass: less memory, slower.", may_change=True
+    )
+    torch_compile: bool = option(False, "Compile the model with torch.compile.", may_change=True)
 
 
 @dataclass(kw_only=True)
 class TrainingRecipe:
     """How the weights are updated. AdamW at a constant rate, without warm-up, clipping or dropout (section 3)."""
 
-    epochs: int = option(20, "Passes over the training rows (section 3: 20).")
-    learning_rate: float = option(1e-6, "Constant learning rate (section 3: 1e-6; small models need more).")
-    weight_decay: float = option(0.0, "Decoupled weight decay (section 3: 0).")
-    adam_beta1: float = option(0.9, "Decay of Adam's first moment (PyTorch's default).")
-    adam_beta2: float = option(0.999, "Decay of Adam's second moment (PyTorch's default).")
-    adam_epsilon: float = option(1e-8, "Term added to Adam's denominator (PyTorch's default).")
-    global_batch_size: int = option(8, "Rows per optimizer step over all processes (section 3: 8).")
+    epochs: int = option(20, "Passes over the training rows (section 3: 20).", least=1, may_change=True)
+    learning_rate: float = option(1e-6, "Constant learning rate (section 3: 1e-6; small models need more).", above=0)
+    weight_decay: float = option(0.0, "Decoupled weight decay (section 3: 0).", least=0)
+    adam_beta1: float = option(0.9, "Decay of Adam's first moment (PyTorch's default).", least=0, below=1)
+    adam_beta2: float = option(0.999, "Decay of Adam's second moment (PyTorch's default).", least=0, below=1)
+    adam_epsilon: float = option(1e-8, "Term added to Adam's denominator (PyTorch's default).", above=0)
+    global_batch_size: int = option(8, "Rows per optimizer step over all processes (section 3: 8).", least=1)
     per_device_train_batch_size: int | None = option(
         None,
         "Rows per process and forward pass; the rest of the global batch is accumulated. Default: all of its share.",
+        least=1,
+        may_change=True,
     )
     mixed_precision: str | None = option(
-        None, "bf16 or no; default: what `accelerate launch` asks for, else bf16 on a GPU and no on a CPU."
+        None,
+        "Precision of computation; default: what `accelerate launch` asks for, else bf16 on a GPU and no on a CPU.",
+        choices=("bf16", "no"),
+        hint="fp16 skips steps, and bf16 keeps the range of fp32",
     )
     seed: int = option(0, "Seed of the order of the rows in each epoch.")
     stop_at_loss: float | None = option(
-        None, "Stop after the first epoch whose mean training loss is at most this, nats."
+        None, "Stop after the first epoch whose mean training loss is at most this, nats.", may_change=True
     )
     stop_when_saturated: bool = option(
-        False, "Stop once an epoch's mean loss is below saturation_loss and the probe's TTR has stopped rising."
+        False,
+        "Stop once an epoch's mean loss is below saturation_loss and the probe's TTR has stopped rising.",
+        may_change=True,
     )
-    saturation_loss: float = option(0.1, "Training loss under which a run can count as saturated, nats per token.")
-    saturation_patience: int = option(3, "Evaluations without a new highest TTR that make a run saturated.")
+    saturation_loss: float = option(
+        0.1, "Training loss under which a run can count as saturated, nats per token.", may_change=True
+    )
+    saturation_patience: int = option(
+        3, "Evaluations without a new highest TTR that make a run saturated.", least=1, may_change=True
+    )
 
 
 @dataclass(kw_only=True)
 class ValidationRecipe:
     """What is measured before training, during it and at its end."""
 
-    eval_steps: int | None = option(None, "Evaluate every so many optimizer steps; default: at the end of each epoch.")
-    per_device_eval_batch_size: int = option(8, "Rows per process and forward pass in validation.")
-    probe_contexts: int = option(32, "Validation rows whose first tokens are continued greedily, at most 128; 0: none.")
-    probe_context_len: int = option(32, "Tokens of context that the probe continues (section 3: 32).")
+    eval_steps: int | None = option(
+        None, "Evaluate every so many optimizer steps; default: at the end of each epoch.", least=1, may_change=True
+    )
+    per_device_eval_batch_size: int = option(
+        8, "Rows per process and forward pass in validation.", least=1, may_change=True
+    )
+    probe_contexts: int = option(
+        32,
+        "Validation rows whose first tokens are continued greedily; 0: none.",
+        least=0,
+        greatest=128,
+        hint="use the generation runner for more",
+    )
+    probe_context_len: int = option(32, "Tokens of context that the probe continues (section 3: 32).", least=1)
     probe_max_length: int = option(256, "Tokens of context and continuation (section 3: 256).")
 
 
@@ -74,115 +92,61 @@ class ValidationRecipe:
 class OutputRecipe:
     """What is kept."""
 
-    output_dir: str = option("runs/hyperfit", "Folder of the run.")
+    output_dir: str = option("runs/hyperfit", "Folder of the run.", may_change=True)
     save_steps: int | None = option(
-        None, "Checkpoint every so many optimizer steps; default: at the end of each epoch."
+        None, "Checkpoint every so many optimizer steps; default: at the end of each epoch.", least=1, may_change=True
     )
-    keep_checkpoints: int = option(2, "Newest checkpoints that are kept; older ones are deleted.")
+    keep_checkpoints: int = option(
+        2, "Newest checkpoints that are kept; older ones are deleted.", least=1, may_change=True
+    )
     keep_early_stopped: bool = option(
-        False, "Also keep the weights of the best validation loss after step 0; evaluates 4 times in the first epoch."
+        False,
+        "Also keep the weights of the best validation loss after step 0; evaluates 4 times in the first epoch.",
+        may_change=True,
     )
     save_dtype: str | None = option(
-        None, "float32, bfloat16 or float16 of the saved weights; default: the source checkpoint's."
+        None,
+        "Dtype of the saved weights; default: the source checkpoint's.",
+        choices=("float32", "bfloat16", "float16"),
+        may_change=True,
     )
-    report_to: str = option("none", "Trackers of Accelerate, comma-separated, such as tensorboard,wandb.")
-    push_to_hub: bool = option(False, "Upload the final model folder to the Hub.")
-    hub_model_id: str | None = option(None, "Repository on the Hub; default: the name of output_dir.")
+    report_to: str = option(
+        "none", "Trackers of Accelerate, comma-separated, such as tensorboard,wandb.", may_change=True
+    )
+    push_to_hub: bool = option(False, "Upload the final model folder to the Hub.", may_change=True)
+    hub_model_id: str | None = option(None, "Repository on the Hub; default: the name of output_dir.", may_change=True)
     accelerate_config: str | None = option(
-        None, "File of accelerate_configs/ that fits this recipe; --dry_run plans for it when not launched with one."
+        None,
+        "Accelerate config that fits this recipe, by name or path; --dry_run plans for it when not launched with one.",
+        may_change=True,
     )
-
-
-_LEAST = {
-    "seq_len": 2,
-    "num_train": 1,
-    "num_validation": 1,
-    "epochs": 1,
-    "weight_decay": 0,
-    "global_batch_size": 1,
-    "per_device_train_batch_size": 1,
-    "per_device_eval_batch_size": 1,
-    "eval_steps": 1,
-    "save_steps": 1,
-    "keep_checkpoints": 1,
-    "probe_contexts": 0,
-    "probe_context_len": 1,
-    "saturation_patience": 1,
-}
-
-SECTIONS = (ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, OutputRecipe)
 
 
 @dataclass(kw_only=True)
-class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, OutputRecipe):
-    """All settings of a run, in one flat namespace: the keys of a recipe file and the flags of the command line.
+class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, OutputRecipe, Options):
+    """All settings of a run: the keys of a recipe file and the flags of the command line."""
 
-    Raises:
-        RecipeError: from `load`, naming every unknown key, wrong type and impossible value at once.
-    """
-
-    @classmethod
-    def load(cls, path: str | Path | None = None, **overrides) -> "Recipe":
-        """Read a recipe file (YAML, keys as the fields) and put `overrides` over it; values may be strings."""
-        values, problems = {}, []
-        if path is not None:
-            try:
-                values = read_yaml(Path(path))
-            except OptionsError as error:
-                raise RecipeError(error.problems) from None
-        known = typing.get_type_hints(cls)
-        checked = {}
-        for key, value in {**values, **overrides}.items():
-            if key not in known:
-                problems.append(f"unknown recipe key {key!r}{nearest(key, known)}")
-                continue
-            try:
-                checked[key] = coerce(value, known[key])
-            except ValueError as error:
-                problems.append(f"{key}: {error}")
-        recipe = cls(**checked)
-        problems += recipe.problems()
-        if problems:
-            raise RecipeError(problems)
-        return recipe
+    SHIPPED = RECIPES
 
     def problems(self) -> list[str]:
-        """One line for each value that no run can use; empty when the recipe is sound."""
+        """One line for each set of values that no run can use; empty when the recipe is sound."""
         found = []
 
         def require(holds: bool, message: str) -> None:
             if not holds:
                 found.append(message)
 
-        for key, least in _LEAST.items():
-            value = getattr(self, key)
-            require(value is None or value >= least, f"{key} must be at least {least}, not {value}")
-        require(self.learning_rate > 0, f"learning_rate must be above 0, not {self.learning_rate}")
-        require(self.adam_epsilon > 0, f"adam_epsilon must be above 0, not {self.adam_epsilon}")
-        for key in ("adam_beta1", "adam_beta2"):
-            require(0 <= getattr(self, key) < 1, f"{key} must be in [0, 1), not {getattr(self, key)}")
         require(
             self.num_train >= self.global_batch_size,
             f"num_train ({self.num_train}) is smaller than global_batch_size ({self.global_batch_size}): "
             "an epoch would hold no step",
         )
-        require(self.probe_contexts <= 128, "probe_contexts must be at most 128; use the generation runner for more")
         if self.probe_contexts:
             require(
                 self.probe_context_len < min(self.probe_max_length, self.seq_len),
                 f"probe_context_len ({self.probe_context_len}) must be below probe_max_length ({self.probe_max_length}) "
                 f"and seq_len ({self.seq_len})",
             )
-        require(
-            self.mixed_precision in (None, "no", "bf16"),
-            f"mixed_precision must be bf16 or no, not {self.mixed_precision!r}: "
-            "fp16 skips steps, and bf16 keeps the range of fp32",
-        )
-        dtypes = ("float32", "bfloat16", "float16")
-        require(
-            self.save_dtype in (None, *dtypes),
-            f"save_dtype must be one of {', '.join(dtypes)}, not {self.save_dtype!r}",
-        )
         require(
             not (self.stop_when_saturated and self.probe_contexts == 0),
             "stop_when_saturated watches the probe's TTR: set probe_contexts above 0",
@@ -232,18 +196,3 @@ class Recipe(ModelRecipe, CorpusRecipe, TrainingRecipe, ValidationRecipe, Output
     def total_steps(self) -> int:
         """Optimizer steps of all epochs."""
         return self.epochs * self.steps_per_epoch()
-
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-    def save(self, path: Path) -> None:
-        path.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
-
-
-def field_help() -> list[tuple[str, str, str]]:
-    """(section, field, help with its default) for every field, in order, for the command line and the docs."""
-    return [
-        (section.__name__, f.name, f"{f.metadata['help']} [{f.default}]")
-        for section in SECTIONS
-        for f in fields(section)
-    ]
