@@ -52,7 +52,7 @@ def option(
         choices: all that a string can be.
         hint: what the refusal of a value adds.
         may_change: whether a run that goes on may have another value than it began with, because that changes how long or how
-            fast it computes, and not what.
+            fast it computes or what is kept of it, and not what a step computes.
         words: how several values are given: `repeated`, the flag before each; `together`, after one flag; `positional`.
         metavar: what stands for the value in `--help`; default: its choices.
     """

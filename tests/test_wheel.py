@@ -59,9 +59,9 @@ def test_recipes_configs_and_types_come_along(installed, tmp_path):
 def test_the_builtin_path(installed, tmp_path):
     """From a model to scores and a report with the console command alone."""
     command = installed / "bin" / "hyperfitting"
-    rows = ["--num_train", 8, "--num_validation", 2, "--epochs", 1, "--keep_early_stopped", "false"]
-    probe = ["--probe_contexts", 2, "--probe_max_length", 40]
-    run(command, "fit", "--config", "builtin", *rows, *probe, "--output_dir", "run", cwd=tmp_path)
+    rows = ["--num_train", 8, "--num_validation", 2, "--seq_len", 64, "--probe_contexts", 0]
+    little = ["--epochs", 1, "--keep_early_stopped", "false"]
+    run(command, "fit", "--config", "builtin", *rows, *little, "--output_dir", "run", cwd=tmp_path)
     contexts = ["--contexts", "news=builtin/held_out_news", "--num_contexts", 2, "--max_length", 40]
     run(command, "generate", "--model", "run/final", *contexts, "--output_dir", "texts", cwd=tmp_path)
     run(command, "score", "texts", "--train_rows", "run", "--output_dir", "scores", cwd=tmp_path)
