@@ -1,39 +1,81 @@
-"""curves.png: losses and TTR over the run, as in the paper's Figure 2."""
+"""Curves of runs over their epochs, as in the paper's Figure 2: loss, entropy, TTR. curves.png is that of one run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from .run_folder import RunFolder
 
+COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b65fc9", "#c94f4f", "#2aa3b5", "#8a8a3a", "#8d7b6a")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one of the axes shows of evaluations.
+
+    Attributes:
+        lines: key -> style; label: of the axis; count: key of how many rows or texts a value is a mean of.
+        names: of the lines in the legend, where the label does not say it.
+        steps: whether the loss of every step stands behind them; original: key of the level of the original text.
+    """
+
+    label: str
+    lines: dict[str, str]
+    count: str
+    names: dict[str, str] = field(default_factory=dict)
+    steps: bool = False
+    original: str | None = None
+
+
+PANELS = (
+    Panel(
+        label="loss, nats per token",
+        lines={"train_loss": "--", "validation_loss": "-"},
+        count="n_rows",
+        names={"train_loss": "training rows", "validation_loss": "validation rows"},
+        steps=True,
+    ),
+    Panel(label="entropy, nats", lines={"entropy": "-"}, count="n_rows"),
+    Panel(label="TTR, last 96 tokens", lines={"ttr": "-"}, count="n_texts", original="original_ttr"),
+)
+
+
+def panels_of(runs: Sequence[RunFolder]) -> list[Panel]:
+    """The panels that these runs have something for; none for TTR where the probe was off."""
+    evaluations = [evaluation for run in runs for evaluation in run.evaluations()]
+    return [panel for panel in PANELS if any(e.get(key) is not None for e in evaluations for key in panel.lines)]
+
+
+def draw_runs(axes: Sequence, runs: Sequence[RunFolder]) -> None:
+    """Draw each run in one colour, means with their 95 % intervals, on the axes of `panels_of(runs)`; the legend of the whole
+    figure explains them."""
+    for axis, panel in zip(axes, panels_of(runs), strict=True):
+        for index, run in enumerate(runs):
+            colour, evaluations = COLOURS[index % len(COLOURS)], run.evaluations()
+            if panel.steps:
+                steps = [record for record in run.read_metrics() if record["kind"] == "train"]
+                losses = [record["loss"] for record in steps]
+                axis.plot([record["epoch"] for record in steps], losses, color=colour, alpha=0.3, lw=0.8)
+            for key, style in panel.lines.items():
+                there = [evaluation for evaluation in evaluations if evaluation.get(key) is not None]
+                epochs = [evaluation["epoch"] for evaluation in there]
+                low, high = ([evaluation[f"{key}_ci"][side] for evaluation in there] for side in (0, 1))
+                label = f"{run.path.name}, {panel.names[key]}" if key in panel.names else None
+                axis.plot(epochs, [e[key] for e in there], style, color=colour, lw=1.6, marker=".", label=label)
+                axis.fill_between(epochs, low, high, color=colour, alpha=0.2, lw=0)
+        last = [run.evaluations()[-1] for run in runs]
+        levels = [level for evaluation in last if (level := evaluation.get(panel.original)) is not None]
+        if levels:
+            axis.axhline(levels[0], color="grey", ls=":", lw=1, label="original text")
+        counts = ", ".join(str(n) for n in dict.fromkeys(e[panel.count] for e in last if panel.count in e))
+        axis.set(xlabel="epoch", ylabel=f"{panel.label} (n = {counts})", ylim=(0, None))
+
 
 def draw_curves(run: RunFolder) -> None:
-    """Draw metrics.jsonl into curves.png: training and validation loss; TTR with the level of the original text."""
+    """Draw metrics.jsonl into curves.png."""
     from matplotlib.figure import Figure
 
-    steps = [r for r in run.read_metrics() if r["kind"] == "train"]
-    evaluations = run.evaluations()
-    probed = [r for r in evaluations if r.get("ttr") is not None]
-    figure = Figure(figsize=(9 if probed else 5, 3.4), layout="tight")
-    axes = figure.subplots(1, 2 if probed else 1, squeeze=False)
-    losses = axes[0][0]
-    if steps:
-        losses.plot(
-            [r["epoch"] for r in steps],
-            [r["loss"] for r in steps],
-            color="C0",
-            alpha=0.3,
-            lw=0.8,
-            label="training, per step",
-        )
-    epochs = [r["epoch"] for r in evaluations]
-    for key, label, colour in (("train_loss", "training rows", "C0"), ("validation_loss", "validation rows", "C1")):
-        losses.plot(epochs, [r[key] for r in evaluations], color=colour, marker=".", label=label)
-        losses.fill_between(epochs, *zip(*(r[f"{key}_ci"] for r in evaluations), strict=True), color=colour, alpha=0.2)
-    losses.set(xlabel="epoch", ylabel="loss, nats per token", ylim=(0, None))
-    losses.legend(frameon=False)
-    if probed:
-        texts, epochs = axes[0][1], [r["epoch"] for r in probed]
-        texts.plot(epochs, [r["ttr"] for r in probed], color="C2", marker=".", label="greedy continuations")
-        texts.fill_between(epochs, *zip(*(r["ttr_ci"] for r in probed), strict=True), color="C2", alpha=0.2)
-        if probed[-1]["original_ttr"] is not None:
-            texts.axhline(probed[-1]["original_ttr"], color="grey", ls="--", lw=1, label="original text")
-        texts.set(xlabel="epoch", ylabel=f"TTR, last 96 tokens (n = {probed[-1]['n_texts']})", ylim=(0, 1))
-        texts.legend(frameon=False)
+    panels = panels_of([run])
+    figure = Figure(figsize=(3.6 * len(panels), 3.6), layout="constrained")
+    draw_runs(figure.subplots(1, len(panels)), [run])
+    figure.legend(loc="outside lower left", frameon=False, ncols=3)
     figure.savefig(run.curves, dpi=130)
