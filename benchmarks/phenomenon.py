@@ -28,8 +28,11 @@ from hyperfitting.commands.reporting import run_reporting_errors
 from hyperfitting.corpus import Corpus
 from hyperfitting.errors import UserError
 from hyperfitting.records import GenerationSet, load_generation_sets
+from hyperfitting.scoring.conditions import Condition
+from hyperfitting.scoring.descriptions import Description
 from hyperfitting.scoring.model_scores import score_with_models
-from hyperfitting.scoring.scores import Condition, Score, score, summarize
+from hyperfitting.scoring.scores import Score, score, summarize
+from hyperfitting.scoring.signature import Signature
 from hyperfitting.scoring.statistics import paired_interval
 from hyperfitting.terminal import make_console, quiet_libraries
 from hyperfitting.training.recipe import Recipe
@@ -57,6 +60,19 @@ COLUMNS = {
     "english_words": ("English words, %", 1),
     "overlap": ("overlap, tokens", 1),
 }
+
+
+ENGLISH_WORDS = Description(
+    name="english_words", label="English words", definition=Signature({"share": DEFINITION}), unit="percent", digits=1
+)
+VALIDATION_LOSS = Description(
+    name="validation_loss",
+    label="loss",
+    definition=Signature(
+        {"teacher_forced": "the runs' validation rows", "softmax": "fp32", "mean": "over tokens, then rows"}
+    ),
+    unit="nats",
+)
 
 
 @dataclass(frozen=True)
@@ -144,14 +160,13 @@ def measure(conditions: list[Condition], corpus: Corpus, words: frozenset[str]) 
     for condition in conditions:
         found = score(condition.sets, ["ttr", "rep_4", "loop_rate", "overlap"], corpus.train.tolist())
         shares = [[english_share(t.text, t.context, words) for t in one.texts] for one in condition.sets]
-        found["english_words"] = summarize("english_words", "English words", shares, DEFINITION, 1)
+        found["english_words"] = summarize(ENGLISH_WORDS, shares)
         everything[condition.name] = found
     for condition in conditions[1:]:
         found = by_model[condition.name].scores
         everything[condition.name] |= {name: found[name] for name in ("entropy_original", "loss_original")}
         values = [validation_losses(load(one.manifest["model"]), corpus.validation) for one in condition.sets]
-        definition = "nats|teacher-forced on the runs' validation rows, fp32 softmax, mean over tokens then rows"
-        losses[condition.name] = {"validation_loss": summarize("validation_loss", "loss", values, definition)}
+        losses[condition.name] = {"validation_loss": summarize(VALIDATION_LOSS, values)}
     sources = np.array([text.source for text in conditions[0].first.texts])
     kinds = {
         kind: {c: {m: s.of(sources == kind) for m, s in found.items()} for c, found in everything.items()}

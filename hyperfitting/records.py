@@ -102,7 +102,10 @@ class GenerationSet:
             return None
         texts = tuple(
             GeneratedText(
-                *(t.id, t.source, t.context, t.reference if words else None),
+                id=t.id,
+                source=t.source,
+                context=t.context,
+                text=t.reference if words else None,
                 ids=t.reference_ids if tokens else None,
                 context_ids=t.context_ids,
             )
@@ -185,7 +188,10 @@ def _read_text(row: dict, place: str, number: int, text_column: str, token_colum
     if codec is not None and text is None:
         text = codec.decode(ids)
     return GeneratedText(
-        *(str(row.get("id", number - 1)), str(row.get("source", "")), str(row.get("context", "")), text),
+        id=str(row.get("id", number - 1)),
+        source=str(row.get("source", "")),
+        context=str(row.get("context", "")),
+        text=text,
         ids=None if ids is None else tuple(ids),
         context_ids=None if context_ids is None else tuple(context_ids),
         reference=row.get("reference") or None,

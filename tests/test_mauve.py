@@ -13,8 +13,7 @@ from hyperfitting.errors import UserError
 from hyperfitting.models import load_for_inference
 from hyperfitting.records import generation_set
 from hyperfitting.scoring import mauve
-from hyperfitting.scoring.mauve import mauve_score
-from hyperfitting.scoring.scores import Condition
+from hyperfitting.scoring.conditions import Condition
 
 pytest.importorskip("mauve", reason='pip install "hyperfitting[mauve]"')
 STORIES = [json.loads(line)["text"].split(" ") for line in open(BUILTIN["builtin/held_out_stories"])]
@@ -30,6 +29,10 @@ def condition(texts, references, name="texts"):
         for words, text, reference in zip(STORIES, texts, references, strict=False)
     ]
     return Condition(name, (generation_set(rows, name),))
+
+
+def mauve_score(of, model="builtin/base_model", **options):
+    return mauve.mauve_scores([of], model, **options)[of.name]
 
 
 TRUE = [part(words, 10, 50) for words in STORIES]
@@ -54,7 +57,7 @@ def test_far_texts_score_lower(same):
 
 def test_the_score_says_how_it_was_made(same):
     assert same.label == "MAUVE (n < 2000)" and "n < 2000: unreliable" in same.signature
-    assert same.signature.startswith("mauve|words|features:builtin/base_model, ")
+    assert same.signature.startswith("metric:mauve|unit:words|features:builtin/base_model, ")
     assert "lowest and highest of 5 clustering seeds" in same.signature
 
 

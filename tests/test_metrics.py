@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from hyperfitting.errors import UserError
 from hyperfitting.records import generation_set, load_generation_sets
+from hyperfitting.scoring.conditions import Condition
+from hyperfitting.scoring.differences import compare
 from hyperfitting.scoring.metrics import METRICS, WORDS, find_metric
-from hyperfitting.scoring.scores import Condition, compare, longest_quotes, score, ttr_curve
+from hyperfitting.scoring.quotes import longest_quotes
+from hyperfitting.scoring.scores import score, ttr_curve
 from hyperfitting.scoring.statistics import bootstrap_interval, holm, paired_interval, permutation_p
 from hyperfitting.scoring.text import loop_start, rep_n_compat, repetition_shades, ttr_by_position
 
@@ -184,9 +187,10 @@ def test_every_score_is_signed():
     found = score([{"token_ids": [1, 2, 3, 4] * 30, "text": "a b c"}] * 1, train_rows=[[1, 2]])
     assert len({one.signature for one in found.values()}) == len(found)
     for name, one in found.items():
-        form = rf"{name}\|(tokens|words)\|.+\|bootstrap over contexts, 2000 resamples, 95 %\|hyperfitting \d+\.\d+\.\d+"
+        interval = "interval:bootstrap over contexts, 2000 resamples, 95 %"
+        form = rf"metric:{name}\|unit:(tokens|words)\|.+\|{interval}\|version:hyperfitting \d+\.\d+\.\d+"
         assert re.fullmatch(form, one.signature)
-        assert ("|words|" in one.signature) == name.endswith("_words")
+        assert ("|unit:words|" in one.signature) == name.endswith("_words")
     assert set(WORDS) - {"self_bleu_4_words"} <= set(found)
 
 

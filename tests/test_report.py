@@ -9,8 +9,8 @@ import pytest
 from hyperfitting.corpus import TrainRows
 from hyperfitting.records import generation_set
 from hyperfitting.report import write_report
+from hyperfitting.scoring.conditions import Condition
 from hyperfitting.scoring.results import score_conditions
-from hyperfitting.scoring.scores import Condition
 
 ATTACK = "He said <script>document.title='taken'</script> and </script><img src=x onerror=\"document.title='taken'\"> &amp; left"
 ROW = list(range(500, 560))

@@ -58,7 +58,9 @@ def test_every_number_carries_n_interval_and_signature(scores):
     for condition in facts["conditions"]:
         for part in (condition["scores"], *condition["by_source"].values()):
             for name, score in part.items():
-                assert score["n"] + score["left_out"] in (4, 8) and score["signature"].startswith(f"{name}|")
+                assert score["n"] + score["left_out"] in (4, 8) and score["signature"].startswith(
+                    f"metric:{name}|unit:"
+                )
                 if score["n"]:
                     assert score["low"] - 1e-9 <= score["value"] <= score["high"] + 1e-9
     assert facts["conditions"][3]["scores"]["ttr"]["left_out"] == 8  # references of 32 tokens are shown, not averaged
@@ -84,7 +86,11 @@ def test_model_scores_equal_a_plain_forward_pass(scores, generations):
 
 def test_tables(scores):
     text = (scores / "scores.md").read_text()
-    assert "| base greedy | 8 |" in text and "| minus base greedy |" in text and "`ttr|tokens|window:last 96|" in text
+    assert (
+        "| base greedy | 8 |" in text
+        and "| minus base greedy |" in text
+        and "`metric:ttr|unit:tokens|window:last 96|" in text
+    )
     assert "– (n = 0, 8 left out)" in text
     latex = (scores / "scores.tex").read_text()
     assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") == 2 and r"greedy \\" not in latex

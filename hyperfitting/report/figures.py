@@ -2,17 +2,23 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..scoring.conditions import one_per_model
+from ..scoring.descriptions import Curve, Description
+from ..scoring.metrics import metric_descriptions, without_doubles
 from ..scoring.results import Results
-from ..scoring.text import SHADE_WINDOW
+from ..training.curves import COLOURS, draw_runs, panels_of
 from ..training.run_folder import RunFolder
 
 INK = "#010203"  # stands for the page's text colour until the SVG is in the page
-COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b65fc9", "#c94f4f", "#2aa3b5", "#8a8a3a", "#8d7b6a")
+MOST_BARS = 40  # about that many in a histogram of whole numbers
+LETTERS = 11  # of a legend that fit in an inch of the figure's width, whatever font the browser has
+LINE = 0.19  # inches of a legend's line
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hyperfitting",
@@ -33,71 +39,30 @@ STYLE = {
 
 
 def draw_all(results: Results) -> list[dict]:
-    """[{title, svg, alt, wide}, …]: curves of the runs, histograms of TTR and overlap, TTR and entropy by position."""
+    """[{title, svg, alt, wide}, …]: curves of the runs, then the histograms and the curves by position that metrics feed."""
     import matplotlib
 
-    by_position = [
-        ("TTR by position", "TTR of 32 tokens", lambda c: c["ttr_by_position"], SHADE_WINDOW),
-        ("Entropy by position, true continuations", "entropy, nats", lambda c: _entropy(c, "original"), 1),
-        ("Entropy by position, own texts", "entropy, nats", lambda c: _entropy(c, "generated"), 1),
-    ]
+    metrics = without_doubles(name for scores in results.scored.values() for name in scores)
     with matplotlib.rc_context(STYLE):
-        drawn = [_runs(_run_folders(results)), _ttr_histogram(results), _overlap_histogram(results)]
-        drawn += [_by_position(results, *figure) for figure in by_position]
+        drawn = [_runs(_run_folders(results))]
+        drawn += [_histogram(results, metric) for metric in metrics if metric.histogram]
+        drawn += [_by_position(results, metric) for metric in metric_descriptions() if metric.curve]
     return [figure for figure in drawn if figure]
 
 
-def _entropy(curves: dict, side: str) -> list[float] | None:
-    return curves.get(f"{side}_by_position", {}).get("entropy")
-
-
-def _run_folders(results: Results) -> list[Path]:
-    """The runs that the training rows and the models come from, as far as their metrics are there."""
+def _run_folders(results: Results) -> list[RunFolder]:
+    """The runs that the training rows and the models come from, as far as there are curves of them."""
     found = [results.train.run] if results.train and results.train.run else []
     found += [Path(m).parent for c in results.conditions for t in c.sets if (m := t.manifest.get("model"))]
-    return [run for run in dict.fromkeys(found) if RunFolder(run).metrics.is_file()]
+    return [run for path in dict.fromkeys(found) if len((run := RunFolder(path)).evaluations()) > 1]
 
 
-def _runs(runs: Sequence[Path]) -> dict | None:
-    """Loss, entropy and TTR of each run over its epochs, as in the paper's Figure 2."""
-    histories = {}
-    for run in runs:
-        evaluations = RunFolder(run).evaluations()
-        if len(evaluations) > 1:
-            histories[run.name] = evaluations
-    if not histories:
+def _runs(runs: Sequence[RunFolder]) -> dict | None:
+    if not runs:
         return None
-    figure, axes = _axes(3)
-    panels = (("train_loss", "validation_loss"), ("entropy",), ("ttr",))
-    for axis, keys, label in zip(axes, panels, ("loss, nats", "entropy, nats", "TTR, last 96"), strict=True):
-        for (name, evaluations), colour in zip(histories.items(), COLOURS * len(histories), strict=False):
-            for key, line in zip(keys, ("--", "-") if len(keys) > 1 else ("-",), strict=True):
-                points = [(r["epoch"], r[key]) for r in evaluations if r.get(key) is not None]
-                what = {"train_loss": ", training", "validation_loss": ", validation"}.get(key, "")
-                axis.plot(*zip(*points, strict=True), line, color=colour, lw=1.6, label=name + what)
-        axis.set(xlabel="epoch", ylabel=label)
-    original = next(iter(histories.values()))[-1].get("original_ttr")
-    if original is not None:
-        axes[2].axhline(original, color=INK, ls=":", lw=1, label="original text")
-        axes[2].legend(fontsize=8)
-    axes[0].legend(fontsize=8)
-    for axis in axes:
-        axis.set_ylim(0, None)
+    figure, axes = _axes(len(panels_of(runs)))
+    draw_runs(axes, runs)
     return _finish(figure, "Curves of the runs", "Loss, entropy and type-token ratio over the epochs of each run")
-
-
-def _ttr_histogram(results: Results) -> dict | None:
-    name = "ttr" if any("ttr" in scores for scores in results.scored.values()) else "ttr_words"
-    values = {n: scores[name].values for n, scores in results.scored.items() if name in scores and scores[name].n}
-    return _histogram("TTR of the last 96", "TTR of a text", values, np.linspace(0, 1, 26), _colours(results))
-
-
-def _overlap_histogram(results: Results) -> dict | None:
-    found = {condition.name: results.overlap_lengths(condition) for condition in results.conditions}
-    values = {name: lengths for name, lengths in found.items() if len(lengths)}
-    longest = max((int(lengths.max()) for lengths in values.values()), default=0)
-    edges = np.arange(-0.5, longest + 1.5, max(1, longest // 40))
-    return _histogram("Longest overlap with a training row", "tokens", values, edges, _colours(results))
 
 
 def _colours(results: Results) -> dict[str, str]:
@@ -105,49 +70,70 @@ def _colours(results: Results) -> dict[str, str]:
     return {c.name: COLOURS[i % len(COLOURS)] for i, c in enumerate(results.conditions)}
 
 
-def _legend_below(figure) -> None:
-    figure.legend(loc="outside lower left", fontsize=8, ncols=2)
-
-
-def _histogram(
-    title: str, label: str, values: dict[str, np.ndarray], edges: np.ndarray, colours: dict[str, str]
-) -> dict | None:
+def _histogram(results: Results, metric: Description) -> dict | None:
+    """Shares of the texts, a line for each condition."""
+    figure_of = metric.histogram
+    scored = {n: scores[metric.name] for n, scores in results.scored.items() if metric.name in scores}
+    values = {name: score.measured for name, score in scored.items() if score.n}
     if not values:
         return None
-    figure, (axis,) = _axes(1)
+    longest = max(found.max() for found in values.values())
+    width = max(1, longest // MOST_BARS)
+    edges = np.arange(-0.5, longest + width + 0.5, width) if figure_of.whole else np.linspace(0, 1, 26)
+    colours, (figure, (axis,)) = _colours(results), _axes(1)
     for name, found in values.items():
-        found = found[~np.isnan(found)]
         shares = np.histogram(found, edges)[0] / len(found)
         axis.stairs(shares, edges, color=colours[name], lw=1.6, label=f"{name} (n = {len(found)})")
-    axis.set(xlabel=label, ylabel="share of the texts", ylim=(0, None))
-    _legend_below(figure)
-    return _finish(figure, title, f"Histogram of {label} for each condition")
+    axis.set(xlabel=figure_of.axis, ylabel="share of the texts", ylim=(0, None))
+    return _finish(figure, figure_of.title, f"Histogram of {figure_of.axis} for each condition")
 
 
-def _by_position(results: Results, title: str, label: str, curve_of: Callable, step: int) -> dict | None:
-    """A line for each condition; of values at every token the mean of eight."""
-    curves = {name: curve for name, curves in results.curves.items() if (curve := curve_of(curves))}
-    colours = _colours(results)
+def _by_position(results: Results, metric: Description) -> dict | None:
+    """A line for each condition, or for each model; of values at every token the mean of eight."""
+    figure_of, colours = metric.curve, _colours(results)
+    rows = one_per_model(results.conditions) if metric.of_model else {c.name: c for c in results.conditions}
+    curves = {name: _curve(results.curves[condition.name], figure_of) for name, condition in rows.items()}
+    curves = {name: curve for name, curve in curves.items() if curve}
     if not curves:
         return None
     figure, (axis,) = _axes(1)
     for name, curve in curves.items():
+        step, colour = figure_of.step, colours[rows[name].name]
         smooth = np.convolve(curve, np.ones(8) / 8, "valid") if step == 1 and len(curve) >= 32 else np.array(curve)
         first = len(curve) - len(smooth)
-        axis.plot([(first + i + 1) * step for i in range(len(smooth))], smooth, color=colours[name], lw=1.6, label=name)
-    axis.set(xlabel="token of the continuation", ylabel=label, ylim=(0, None))
-    _legend_below(figure)
-    return _finish(figure, title, f"{label} against the position in the text, a line for each condition")
+        axis.plot([(first + i + 1) * step for i in range(len(smooth))], smooth, color=colour, lw=1.6, label=name)
+    axis.set(xlabel="token of the continuation", ylabel=figure_of.axis, ylim=(0, None))
+    each = "model" if metric.of_model else "condition"
+    return _finish(
+        figure, figure_of.title, f"{figure_of.axis} against the position in the text, a line for each {each}"
+    )
+
+
+def _curve(curves: dict, figure_of: Curve) -> list[float]:
+    """The values that a figure draws; none where they were not measured."""
+    for key in figure_of.keys:
+        curves = curves.get(key, {})
+    return curves or []
 
 
 def _axes(count: int):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 3.2) if count > 1 else (5.4, 3.8), layout="constrained")
+    figure = Figure(figsize=(10, 3.2) if count > 1 else (5.4, 3.4), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
+def _add_legend(figure) -> None:
+    """One name a line below the axes, long ones wrapped; the figure grows by as much as they need."""
+    width, height = figure.get_size_inches()
+    entries = [entry for axis in figure.axes for entry in zip(*axis.get_legend_handles_labels(), strict=True)]
+    names = [textwrap.fill(name, int(width * LETTERS)) for _, name in entries]
+    figure.set_size_inches(width, height + LINE * sum(len(name.splitlines()) for name in names))
+    figure.legend([handle for handle, _ in entries], names, loc="outside lower left", fontsize=8)
+
+
 def _finish(figure, title: str, alt: str) -> dict:
+    _add_legend(figure)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()

@@ -10,8 +10,10 @@ from ..corpus import TrainRows
 from ..files import write_atomically
 from ..records import GeneratedText
 from ..scoring import tables
+from ..scoring.conditions import Condition, same_contexts
+from ..scoring.differences import PAIRED
+from ..scoring.quotes import Quote
 from ..scoring.results import Results
-from ..scoring.scores import PAIRED, Condition, Quote, same_contexts
 from ..scoring.text import SHADE_WINDOW, repetition_shades
 from . import figures
 
@@ -30,9 +32,9 @@ def write_report(path: Path, results: Results) -> None:
     page = _TEMPLATES.get_template("report.html").render(
         version=__version__,
         count=len(results.conditions),
-        scores=tables.score_rows(results),
-        differences=tables.difference_rows(results),
-        by_source={name: tables.source_rows(results, name) for name in results.by_source},
+        scores=tables.score_table(results),
+        differences=tables.difference_table(results),
+        by_source={name: tables.source_table(results, name) for name in results.by_source},
         intervals=tables.INTERVALS,
         paired=PAIRED,
         notes=results.notes,

@@ -4,8 +4,12 @@ from pathlib import Path
 
 from ..records import GenerationSet, load_generation_sets
 from .bleu import dataset_bleu, self_bleu
+from .conditions import Condition
+from .differences import compare
+from .metrics import metric_descriptions
 from .overlap import Overlaps, longest_overlaps
-from .scores import Condition, Score, compare, score
+from .scores import Score, score
+from .signature import Signature
 from .statistics import bootstrap_interval
 from .text import distinct_n, diversity, ends_in_loop, rep_n, ttr
 
@@ -17,6 +21,7 @@ __all__ = [
     "GenerationSet",
     "Overlaps",
     "Score",
+    "Signature",
     "bootstrap_interval",
     "compare",
     "dataset_bleu",
@@ -25,6 +30,7 @@ __all__ = [
     "ends_in_loop",
     "load_generation_sets",
     "longest_overlaps",
+    "metric_descriptions",
     "rep_n",
     "score",
     "self_bleu",

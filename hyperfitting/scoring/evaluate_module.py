@@ -2,10 +2,10 @@
 
 >>> ttr = evaluate.load(hyperfitting.scoring.EVALUATE_MODULE, "ttr")
 >>> ttr.compute(predictions=[[5, 7, 7], [5, 9, 9]])
-{"ttr": …, "ttr_ci": [low, high], "ttr_n": …, "ttr_left_out": …, "ttr_signature": "ttr|tokens|…"}
+{"ttr": …, "ttr_ci": [low, high], "ttr_n": …, "ttr_left_out": …, "ttr_signature": "metric:ttr|unit:tokens|…"}
 
-The configuration is the name of a metric: every one that `scoring.score` knows, but for eos_rate (predictions do not say how
-they ended). Keys begin with that name, so that `evaluate.combine` merges several loaded modules.
+The configuration is the name of a metric: every one that `scoring.score` knows, but for what needs more than predictions hold
+(how texts ended). Keys begin with that name, so that `evaluate.combine` merges several loaded modules.
 """
 
 import datasets
@@ -13,9 +13,11 @@ import evaluate
 
 # Absolute: the copy in the cache lies outside the package.
 from hyperfitting.errors import UserError
+from hyperfitting.scoring.descriptions import NEEDS
 from hyperfitting.scoring.metrics import METRICS, find_metric
 from hyperfitting.scoring.scores import score
 
+HELD = (None, "pairs", "references", "train_rows")  # what predictions, references and arguments give
 INPUTS = """
 Args:
     predictions: sequences of token ids; strings for a metric that ends in `_words`, which splits them at whitespace.
@@ -33,12 +35,14 @@ class Hyperfitting(evaluate.Metric):
     """One metric of `scoring.METRICS`, chosen by `config_name`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        known = [name for name in METRICS if name != "eos_rate"]
         if self.config_name == "default":
+            known = [name for name, metric in METRICS.items() if metric.needs in HELD]
             raise UserError(f"say which metric, evaluate.load(path, 'ttr'): {', '.join(known)}")
-        if self.config_name == "eos_rate":
-            raise UserError("eos_rate needs finish reasons, which predictions do not hold: use scoring.score")
         metric = find_metric(self.config_name)
+        if metric.needs not in HELD:
+            raise UserError(
+                f"{metric.name} needs {NEEDS[metric.needs]}, which predictions do not hold: use scoring.score"
+            )
         text = datasets.Value("string") if metric.unit == "words" else datasets.Sequence(datasets.Value("int64"))
         inputs = ("predictions", "references") if metric.needs == "references" else ("predictions",)
         return evaluate.MetricInfo(
@@ -50,11 +54,12 @@ class Hyperfitting(evaluate.Metric):
 
     def _compute(self, predictions, references=None, train_rows=None) -> dict:
         name = self.config_name
-        text, reference = ("text", "reference") if name.endswith("_words") else ("token_ids", "reference_ids")
+        words = find_metric(name).unit == "words"
+        text, reference = ("text", "reference") if words else ("token_ids", "reference_ids")
         records = [{text: prediction} for prediction in predictions]
         if references is not None:
             records = [{**record, reference: true} for record, true in zip(records, references, strict=True)]
-        found = score(records, [name], train_rows)[name]
+        found = score(records, metrics=[name], train_rows=train_rows)[name]
         return {
             name: found.value,
             f"{name}_ci": [found.low, found.high],

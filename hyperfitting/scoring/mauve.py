@@ -4,42 +4,71 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..errors import UserError
-from .scores import Condition, Score
+from .conditions import Condition
+from .model_metrics import MAUVE
+from .scores import Score
+from .signature import Signature
 from .teacher_forced import forward_texts
 
 SEEDS = 5  # of the clustering, which moves the score by several hundredths
 ENOUGH = 2000  # texts, below which the package's authors do not trust the score
 
 
-def mauve_score(condition: Condition, model_name: str, batch_size: int = 8, trust_remote_code: bool = False) -> Score:
-    """MAUVE of a condition's texts against the true continuations of the same contexts, between 0 and 1, higher is nearer.
+def mauve_scores(
+    conditions: Sequence[Condition],
+    model_name: str,
+    batch_size: int = 8,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None] = lambda what: None,
+) -> dict[str, Score]:
+    """MAUVE of each condition's texts against the true continuations of the same contexts, between 0 and 1, higher is nearer.
 
     A text's features are the last hidden state of `model_name` at the last token of context and text. Both texts of a pair
     are cut to the length of the shorter one, so that length does not tell them apart. Pairs with an empty text are left out.
 
     Args:
-        model_name: a causal LM, Hub id or local folder; the numbers of two models are not comparable.
+        model_name: a causal LM, Hub id or local folder, loaded once; the numbers of two models are not comparable.
         batch_size: texts in a forward pass.
+        trust_remote_code: run modelling code that comes with the model.
 
     Returns:
-        values (generation seeds x clustering seeds, 1); `value` is their mean, `low` and `high` the lowest and highest. Label
-        and signature say so when there are fewer than 2000 texts.
+        Condition -> score with values (generation seeds x clustering seeds, 1); `value` is their mean, `low` and `high` the
+        lowest and highest. Label and signature say so when there are fewer than 2000 texts.
 
     Raises:
         UserError: the extra is not installed, no true continuations, no text, the model cannot be loaded or its window is too
             short.
     """
-    from .. import __version__
     from ..codec import load_codec
     from ..models import load_for_inference, window_of
 
     compute_mauve = import_mauve()
+    pairs = {condition.name: _pairs(condition) for condition in conditions}
+    model = load_for_inference(model_name, "float32", trust_remote_code=trust_remote_code)
+    codec = load_codec(model_name, trust_remote_code=trust_remote_code)
+    window = window_of(model.config) or sys.maxsize
+    scores = {}
+    for condition in conditions:
+        say(f"MAUVE of {condition.name}")
+        values = []
+        for of_set in pairs[condition.name]:
+            true, generated = (
+                _features(model, ids, batch_size) for ids in _cut_pairs(of_set, codec, window, model_name)
+            )
+            values += [_area(compute_mauve, true, generated, seed) for seed in range(SEEDS)]
+        scores[condition.name] = _score(condition, pairs[condition.name], np.array(values), model_name)
+    return scores
+
+
+def _pairs(condition: Condition) -> list[list[tuple[str, str, str]]]:
+    """(context, text, true continuation) of each set, as far as none is empty."""
     if not all(texts.has_words for texts in condition.sets):
         raise UserError(f"MAUVE of {condition.name!r} reads text, and its token ids have none: give --tokenizer")
     pairs = [
@@ -47,23 +76,26 @@ def mauve_score(condition: Condition, model_name: str, batch_size: int = 8, trus
     ]
     if not all(pairs):
         raise UserError(f"MAUVE compares with true continuations, and {condition.name!r} holds none (reference)")
-    model = load_for_inference(model_name, "float32", trust_remote_code=trust_remote_code)
-    codec = load_codec(model_name, trust_remote_code=trust_remote_code)
-    window = window_of(model.config) or sys.maxsize
-    values = []
-    for of_set in pairs:
-        true, generated = (_features(model, ids, batch_size) for ids in _cut_pairs(of_set, codec, window, model_name))
-        values += [_area(compute_mauve, true, generated, seed) for seed in range(SEEDS)]
-    fewest, n = min(map(len, pairs)), sum(map(len, pairs))
-    too_few = f"n < {ENOUGH}: unreliable|" if fewest < ENOUGH else ""
-    signature = (
-        f"mauve|words|features:{model_name}, last token of context and text, both texts of a pair cut to the shorter|"
-        f"scaling:5, clusters:n/10|mean, lowest and highest of {SEEDS} clustering seeds|{too_few}hyperfitting {__version__}"
+    return pairs
+
+
+def _score(condition: Condition, pairs: list[list], values: np.ndarray, model_name: str) -> Score:
+    n, unreliable = sum(map(len, pairs)), min(map(len, pairs)) < ENOUGH
+    definition = {**MAUVE.definition.fields, "features": f"{model_name}, {MAUVE.definition.fields['features']}"}
+    if unreliable:
+        definition["caution"] = f"n < {ENOUGH}: unreliable"
+    label = f"{MAUVE.label} (n < {ENOUGH})" if unreliable else MAUVE.label
+    metric = replace(MAUVE, label=label, definition=Signature(definition))
+    return Score(
+        metric=metric,
+        value=float(values.mean()),
+        low=float(values.min()),
+        high=float(values.max()),
+        n=n,
+        left_out=sum(len(texts.texts) for texts in condition.sets) - n,
+        signature=str(metric.signature(f"mean, lowest and highest of {SEEDS} clustering seeds")),
+        values=values[:, None],
     )
-    label = f"MAUVE (n < {ENOUGH})" if fewest < ENOUGH else "MAUVE"
-    left_out = sum(len(texts.texts) for texts in condition.sets) - n
-    numbers = float(np.mean(values)), min(values), max(values)
-    return Score("mauve", label, *numbers, n, left_out, signature, np.array(values)[:, None])
 
 
 def import_mauve() -> Callable:

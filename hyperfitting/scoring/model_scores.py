@@ -7,11 +7,10 @@ import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet
-from .scores import Condition, Score, summarize
+from .conditions import Condition, model_and_contexts
+from .model_metrics import MODEL_METRICS, SIDES
+from .scores import Score, summarize
 from .teacher_forced import MEASURES, measure_continuations
-
-LABELS = ("loss", "entropy", "top-1 mass", "top-3 mass", "top-5 mass", "top-1 accuracy")
-SIDES = ("original", "generated")
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,19 @@ def score_with_models(
 ) -> dict[str, ModelScores]:
     """Teacher-force every condition's model through its own texts and through the true continuations.
 
-    Models are those that the generation runner noted in manifest.json; each is loaded once. Under `accelerate launch` every
-    process measures its share, and all return the same.
+    Models are those that the generation runner noted in manifest.json, at the revision that stands there; each is loaded
+    once. Under `accelerate launch` every process measures its share, and all return the same.
 
     Raises:
         UserError: no model is noted or it cannot be loaded, it is not the one that made the texts, no token ids.
     """
     measured: dict[tuple, list[np.ndarray]] = {}
     sets = [texts for condition in conditions for texts in condition.sets]
-    for name in dict.fromkeys(_model_of(texts) for texts in sets):
+    for name, revision in dict.fromkeys(_model_of(texts) for texts in sets):
         advance(f"loading {name}")
-        model = _load(name, [texts for texts in sets if _model_of(texts) == name], dtype, trust_remote_code)
-        for texts in (texts for texts in sets if _model_of(texts) == name):
+        of_model = [texts for texts in sets if _model_of(texts) == (name, revision)]
+        model = _load(name, revision, of_model, dtype, trust_remote_code)
+        for texts in of_model:
             for side in SIDES:
                 key = _key(texts, side)
                 if key not in measured:
@@ -56,22 +56,23 @@ def score_with_models(
     return {condition.name: _summarize(condition, measured) for condition in conditions}
 
 
-def _model_of(texts: GenerationSet) -> str:
+def _model_of(texts: GenerationSet) -> tuple[str, str | None]:
+    """Name and revision; manifests of local folders, and those of old, hold no revision."""
     if "model" not in texts.manifest:
         raise UserError(
             f"{texts.name!r} does not say which model made it: --model_scores takes folders of launch/generate.py"
         )
     if not texts.has_tokens:
         raise UserError(f"{texts.name!r} holds no token ids, which --model_scores needs")
-    return texts.manifest["model"]
+    return texts.manifest["model"], texts.manifest.get("revision")
 
 
-def _load(name: str, sets: Sequence[GenerationSet], dtype: str, trust_remote_code: bool):
+def _load(name: str, revision: str | None, sets: Sequence[GenerationSet], dtype: str, trust_remote_code: bool):
     from ..models import check_vocabulary, check_window, load_for_inference, model_fingerprint
 
-    model = load_for_inference(name, dtype, trust_remote_code=trust_remote_code)
+    model = load_for_inference(name, dtype, revision=revision, trust_remote_code=trust_remote_code)
     for texts in sets:
-        if _fingerprint(texts) != model_fingerprint(model) and texts.manifest.get("dtype") == dtype:
+        if texts.manifest["model_fingerprint"] != model_fingerprint(model) and texts.manifest.get("dtype") == dtype:
             raise UserError(f"{name} is not the model that made {texts.name!r}: it was changed since")
         whole = [[*t.context_ids, *t.ids, *(t.reference_ids or ())] for t in texts.texts]
         check_vocabulary(model.config, max(map(max, whole)), f"the texts of {texts.name!r}")
@@ -84,14 +85,10 @@ def _load(name: str, sets: Sequence[GenerationSet], dtype: str, trust_remote_cod
     return model
 
 
-def _fingerprint(texts: GenerationSet) -> str:
-    return texts.manifest["model_fingerprint"]
-
-
 def _key(texts: GenerationSet, side: str) -> tuple:
     """The true continuations are the same under every policy of a model, its own are not."""
-    shared = texts.manifest["model"], _fingerprint(texts), texts.manifest["contexts_fingerprint"]
-    return (*shared, side) if side == "original" else (*shared, side, texts.name, id(texts))
+    shared = model_and_contexts(texts), side
+    return shared if side == "original" else (*shared, texts.name, id(texts))
 
 
 def _measure(model, texts: GenerationSet, side: str, batch_size: int) -> list[np.ndarray]:
@@ -120,17 +117,8 @@ def _summarize(condition: Condition, measured: dict) -> ModelScores:
         reach = min(map(len, filled))
         means = np.mean([text[:reach] for text in filled], axis=0)
         curves[side] = {name: means[:, i].tolist() for i, name in enumerate(MEASURES)}
-        for i, (measure, label) in enumerate(zip(MEASURES, LABELS, strict=True)):
-            if side == "generated" and measure == "top1_accuracy":
-                continue  # a greedy text is its own model's first choice
-            values = [np.array([text[:, i].mean() if len(text) else np.nan for text in run]) for run in runs]
-            name, shown = f"{measure}_{side}", f"{label}, {side}"
-            unit = "nats" if measure in ("loss", "entropy") else "share"
-            definition = f"{unit}|teacher-forced on the {side} continuations, fp32 softmax, mean over tokens then texts"
-            scores[name] = summarize(name, shown, values, definition)
-            if measure == "loss":
-                name, shown = f"perplexity_{side}", f"perplexity, {side}"
-                scores[name] = summarize(
-                    name, shown, values, definition.replace("nats", "exp of the mean loss", 1), 1, exponential=True
-                )
+        for metric in (metric for metric in MODEL_METRICS if metric.side == side):
+            column = MEASURES.index(metric.measure)
+            values = [np.array([text[:, column].mean() if len(text) else np.nan for text in run]) for run in runs]
+            scores[metric.name] = summarize(metric, values)
     return ModelScores(scores, curves)

@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import UserError
 from ..records import GenerationSet
-from .scores import (
-    Condition,
-    Difference,
-    Quote,
-    Score,
-    compare,
-    longest_quotes,
-    same_contexts,
-    score,
-    ttr_curve,
-)
+from .conditions import Condition, same_contexts
+from .descriptions import NEEDS
+from .differences import Difference, compare
+from .metrics import find_metric, without_doubles
+from .quotes import Quote, longest_quotes
+from .scores import Score, score, ttr_curve
+from .text_metrics import TextMetric
 
 if TYPE_CHECKING:  # they import torch, which texts can be scored without
     from ..corpus import TrainRows
@@ -25,12 +22,6 @@ if TYPE_CHECKING:  # they import torch, which texts can be scored without
 
 Scored = dict[str, dict[str, Score]]  # condition -> metric -> score
 
-# What fits on a page; scores.json holds everything that was measured.
-SHOWN = (
-    *("ttr", "ttr_words", "rep_4", "rep_4_words", "diversity", "loop_rate", "loop_rate_words"),
-    *("self_bleu_4", "self_bleu_4_words", "overlap", "mauve", "perplexity_original", "entropy_original"),
-    "mass_top1_original",
-)
 LISTED_QUOTES = 50
 
 
@@ -68,11 +59,6 @@ class Results:
             "notes": self.notes,
         }
 
-    def overlap_lengths(self, condition: Condition) -> np.ndarray:
-        """Longest overlap of each text of all seeds, tokens; empty without training rows."""
-        found = self.scored[condition.name].get("overlap")
-        return np.empty(0) if found is None else found.values[~np.isnan(found.values)]
-
     def _condition_json(self, condition: Condition) -> dict:
         name, first = condition.name, condition.first
         entry: dict = {"name": name, "policy": first.policy, "model": first.manifest.get("model")}
@@ -83,7 +69,9 @@ class Results:
             entry["by_source"] = {source: {m: _score_json(s) for m, s in scores.items()} for source, scores in parts}
         entry["curves"] = self.curves[name]
         if name in self.quotes:
-            lengths, counts = np.unique(self.overlap_lengths(condition), return_counts=True)
+            overlap = self.scored[name].get("overlap")  # with --metrics it may not have been asked for
+            found = np.empty(0) if overlap is None else overlap.measured
+            lengths, counts = np.unique(found, return_counts=True)
             entry["overlap_histogram"] = {str(int(x)): int(n) for x, n in zip(lengths, counts, strict=True)}
             entry["quotes"] = [asdict(quote) for quote in self.quotes[name][:LISTED_QUOTES]]
         return entry
@@ -104,29 +92,33 @@ def score_conditions(
     """Score all conditions and the true continuations, and compare them with the baseline.
 
     Args:
-        metrics: columns of the table. Default: a selection of what can be computed.
+        metrics: columns of the table, besides those that `models` and `mauve_model` bring. Default: a selection of what can
+            be computed.
         baseline: condition that the others are compared with. Default: the first; what has other contexts is then left out.
         models: of `score_with_models`.
-        batch_size, trust_remote_code: of MAUVE's model.
+        mauve_model: a causal LM for MAUVE's features; batch_size: its texts in a forward pass; trust_remote_code: run
+            modelling code that comes with it.
         tokenizers: a set -> its tokenizer or None, to write quotations as text.
 
     Raises:
         UserError: an impossible metric, or contexts that differ from those of a baseline that was asked for.
     """
     models, shown = models or {}, [*conditions, *_originals(conditions)]
+    of_texts = metrics and [name for name in metrics if isinstance(find_metric(name), TextMetric)]
     scored: Scored = {}
     for condition in shown:
         say(f"scoring {condition.name}")
-        asked = None if condition.is_original else metrics
+        asked = None if condition.is_original else of_texts
         scored[condition.name] = score(condition.sets, asked, train.rows if train else None)
         if condition.name in models:
             scored[condition.name] |= models[condition.name].scores
-        if mauve_model and not condition.is_original:
-            from .mauve import mauve_score
+    if mauve_model:
+        from .mauve import mauve_scores
 
-            scored[condition.name]["mauve"] = mauve_score(condition, mauve_model, batch_size, trust_remote_code)
+        for name, found in mauve_scores(conditions, mauve_model, batch_size, trust_remote_code, say).items():
+            scored[name][found.metric.name] = found
     columns = _columns(scored, metrics)
-    compared = [name for name in columns if not name.startswith("perplexity") and name != "mauve"]
+    compared = [name for name in columns if find_metric(name).paired]
     paired, notes = _comparable(baseline or conditions[0].name, shown, asked=baseline is not None)
     differences = compare(scored, paired, baseline or conditions[0].name, compared) if len(paired) > 1 else []
     curves = {
@@ -137,15 +129,33 @@ def score_conditions(
     with_tokens = [c for c in shown if train and c.first.has_tokens]  # true continuations may be words alone
     quotes = {c.name: longest_quotes(c.first, train.rows, tokenizers(c.first)) for c in with_tokens}
     by_source = {c.name: _by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
-    return Results(shown, scored, by_source, differences, columns, notes, curves, quotes, train)
+    return Results(
+        conditions=shown,
+        scored=scored,
+        by_source=by_source,
+        differences=differences,
+        columns=columns,
+        notes=notes,
+        curves=curves,
+        quotes=quotes,
+        train=train,
+    )
 
 
 def _columns(scored: Scored, asked: Sequence[str] | None) -> list[str]:
-    """What was asked for, or of SHOWN what there is, words only where tokens are missing; model scores always."""
-    there = {name for scores in scored.values() for name in scores}
-    if asked is not None:
-        return [*asked, *(name for name in SHOWN if name in there and (name.endswith("_original") or name == "mauve"))]
-    return [n for n in SHOWN if n in there and not (n.endswith("_words") and n.removesuffix("_words") in there)]
+    """What was asked for, or a selection of what there is; scores by a model always, because a flag asked for them.
+
+    Raises:
+        UserError: a score by a model was asked for, and no model measured it.
+    """
+    there = without_doubles(name for scores in scored.values() for name in scores)
+    selected = sorted((metric for metric in there if metric.column is not None), key=lambda metric: metric.column)
+    if asked is None:
+        return [metric.name for metric in selected]
+    missing = [name for name in asked if not any(name in scores for scores in scored.values())]
+    if missing:
+        raise UserError(f"metric {missing[0]!r} cannot be computed: it needs {NEEDS[find_metric(missing[0]).needs]}")
+    return list(dict.fromkeys([*asked, *(m.name for m in selected if not isinstance(m, TextMetric))]))
 
 
 def _originals(conditions: Sequence[Condition]) -> list[Condition]:

@@ -1,17 +1,18 @@
-"""From sets of texts to signed scores: means with intervals over contexts (and seeds), and paired differences."""
+"""From sets of texts to signed scores: means with intervals over contexts (and seeds)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet, generation_set
-from .metrics import METRICS, WORDS, Metric, Sequences, find_metric
-from .statistics import PERMUTATIONS, RESAMPLES, bootstrap_interval, holm, mean, paired_interval, permutation_p
+from .conditions import Condition
+from .descriptions import NEEDS, Description
+from .metrics import METRICS, WORDS, find_metric
+from .statistics import RESAMPLES, bootstrap_interval, mean
 from .text import ttr_by_position
-
-QUOTE_LENGTH = 8  # tokens from which a quotation is listed
+from .text_metrics import Sequences, TextMetric
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,12 @@ class Score:
     Attributes:
         value, low, high: the mean and its 95 % bootstrap interval; NaN when no text could be measured.
         n: texts that were averaged; left_out: texts that were not (too short for the metric's window, empty).
+        signature: definition, unit, interval and version, for a table's caption; `Signature.parse` reads it.
         values: (seeds, contexts) float64, NaN where a text is left out.
         maximum: the largest of them.
-        signature: definition, unit, interval and version, for a table's caption.
-        exponential: value, low and high are the exponential of what the values give (perplexity).
     """
 
-    metric: str
-    label: str
+    metric: Description
     value: float
     low: float
     high: float
@@ -36,73 +35,23 @@ class Score:
     left_out: int
     signature: str
     values: np.ndarray = field(repr=False)
-    digits: int = 3
-    exponential: bool = False
+
+    @property
+    def label(self) -> str:
+        return self.metric.label
+
+    @property
+    def measured(self) -> np.ndarray:
+        """(n,) float64: the values that are there, of all seeds."""
+        return self.values[~np.isnan(self.values)]
 
     @property
     def maximum(self) -> float:
-        return float(np.nanmax(self.values)) if self.n else float("nan")
+        return float(self.measured.max()) if self.n else float("nan")
 
     def of(self, columns: np.ndarray) -> "Score":
         """The same score over some of the contexts: (contexts,) bool."""
-        return _summarize(
-            self.metric, self.label, self.values[:, columns], self.signature, self.digits, self.exponential
-        )
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is one line of a table: the sets of one model and policy, several when it was run with several seeds.
-
-    The sets hold the same contexts in the same order. With `is_original` they are the true continuations.
-    """
-
-    name: str
-    sets: tuple[GenerationSet, ...]
-    is_original: bool = False
-
-    @classmethod
-    def of(cls, name: str, sets: Sequence[GenerationSet]) -> "Condition":
-        """Align the sets of several seeds by context.
-
-        Raises:
-            UserError: when they do not hold the same contexts.
-        """
-        first, aligned = sets[0], [sets[0]]
-        for other in sets[1:]:
-            _require_same_contexts(first, other, f"group {name!r} takes several seeds as one condition")
-            texts = {text.id: text for text in other.texts}
-            aligned.append(replace(other, texts=tuple(texts[i] for i in first.ids)))
-        return cls(name, tuple(aligned))
-
-    @property
-    def first(self) -> GenerationSet:
-        return self.sets[0]
-
-    @property
-    def empty(self) -> int:
-        """Continuations without a token, over all seeds."""
-        return sum(text.is_empty for texts in self.sets for text in texts.texts)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A condition minus the baseline on the same contexts.
-
-    Attributes:
-        p: two-sided sign-flip permutation p-value over contexts; p_holm: corrected over all differences of the table.
-        n: contexts that both could measure.
-    """
-
-    condition: str
-    baseline: str
-    metric: str
-    value: float
-    low: float
-    high: float
-    p: float
-    n: int
-    p_holm: float = float("nan")
+        return _summarize(self.metric, self.values[:, columns], self.signature)
 
 
 def score(
@@ -138,81 +87,33 @@ def score(
         for unit in sorted({metric.unit for metric in chosen})
     }
     return {
-        metric.name: summarize(
-            *(metric.name, metric.label, [metric.compute(s) for s in sequences[metric.unit]]),
-            *(f"{metric.unit}|{metric.definition}", metric.digits),
-        )
-        for metric in chosen
+        metric.name: summarize(metric, [metric.compute(texts) for texts in sequences[metric.unit]]) for metric in chosen
     }
 
 
-def summarize(
-    metric: str,
-    label: str,
-    values: Sequence[np.ndarray],
-    definition: str,
-    digits: int = 3,
-    exponential: bool = False,
-) -> Score:
+def summarize(metric: Description, values: Sequence[np.ndarray]) -> Score:
     """The score of (contexts,) values of each seed, with its signature."""
-    from .. import __version__
-
     values = np.array(values, dtype=np.float64)
     over = "contexts" if len(values) == 1 else "seeds and contexts"
-    bootstrap = f"bootstrap over {over}, {RESAMPLES} resamples, 95 %"
-    signature = f"{metric}|{definition}|{bootstrap}|hyperfitting {__version__}"
-    return _summarize(metric, label, values, signature, digits, exponential)
+    interval = f"bootstrap over {over}, {RESAMPLES} resamples, 95 %"
+    return _summarize(metric, values, str(metric.signature(interval)))
 
 
-def _summarize(metric: str, label: str, values: np.ndarray, signature: str, digits: int, exponential: bool) -> Score:
+def _summarize(metric: Description, values: np.ndarray, signature: str) -> Score:
     n = int((~np.isnan(values)).sum())
-    numbers = (mean(values), *bootstrap_interval(values)) if n else (float("nan"),) * 3
-    if exponential:
-        numbers = tuple(float(np.exp(min(number, 700.0))) for number in numbers)
-    return Score(metric, label, *numbers, n, values.size - n, signature, values, digits, exponential)
-
-
-def compare(
-    scored: dict[str, dict[str, Score]], conditions: Sequence[Condition], baseline: str, metrics: Sequence[str]
-) -> list[Difference]:
-    """Every condition minus the baseline, by metric; p-values are corrected (Holm) over all of them.
-
-    Args:
-        scored: condition -> metric -> score.
-
-    Raises:
-        UserError: when a condition does not hold the baseline's contexts.
-    """
-    by_name = {condition.name: condition for condition in conditions}
-    base, found = by_name[baseline], []
-    for condition in conditions:
-        if condition is base:
-            continue
-        _require_same_contexts(base.first, condition.first, "a paired difference needs the same contexts")
-        place = {name: index for index, name in enumerate(condition.first.ids)}
-        order = [place[name] for name in base.first.ids]
-        for metric in metrics:
-            if metric not in scored[condition.name] or metric not in scored[baseline]:
-                continue
-            a, b = scored[condition.name][metric].values[:, order], scored[baseline][metric].values
-            both = ~(np.isnan(a).all(0) | np.isnan(b).all(0))
-            if not both.any():
-                continue
-            differences = np.nanmean(a[:, both], axis=0) - np.nanmean(b[:, both], axis=0)
-            interval = paired_interval(a[:, both], b[:, both])
-            p = permutation_p(differences)
-            value = mean(a[:, both]) - mean(b[:, both])
-            found.append(Difference(condition.name, baseline, metric, value, *interval, p, int(both.sum())))
-    corrected = holm([difference.p for difference in found])
-    return [replace(difference, p_holm=p) for difference, p in zip(found, corrected, strict=True)]
-
-
-PAIRED = f"mean over contexts; paired bootstrap, {RESAMPLES} resamples, 95 %; {PERMUTATIONS} sign flips, Holm"
-
-
-def same_contexts(a: GenerationSet, b: GenerationSet) -> bool:
-    """Whether two sets continue the same contexts, whatever their order."""
-    return _contexts(a) == _contexts(b)
+    value, (low, high) = mean(values), bootstrap_interval(values) if n else (float("nan"), float("nan"))
+    if metric.exponential:
+        value, low, high = (float(np.exp(min(number, 700.0))) for number in (value, low, high))
+    return Score(
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        n=n,
+        left_out=values.size - n,
+        signature=signature,
+        values=values,
+    )
 
 
 def ttr_curve(condition: Condition) -> list[float]:
@@ -221,39 +122,6 @@ def ttr_curve(condition: Condition) -> list[float]:
     curves = [ttr_by_position(text) for texts in condition.sets for text in Sequences(texts, unit).texts if text]
     reach = min(map(len, curves), default=0)
     return np.mean([curve[:reach] for curve in curves], axis=0).tolist() if reach else []
-
-
-@dataclass(frozen=True)
-class Quote:
-    """A passage of `length` tokens, from `start` of the text of context `id`, that is also in training row `row`.
-
-    Attributes:
-        text: the passage, and characters: where it stands in the whole text; None without a tokenizer.
-    """
-
-    id: str
-    start: int
-    length: int
-    row: int
-    row_start: int
-    text: str | None = None
-    characters: tuple[int, int] | None = None
-
-
-def longest_quotes(texts: GenerationSet, train_rows: Sequence[Sequence[int]], tokenizer=None) -> list[Quote]:
-    """The longest quotation of each text, those of at least 8 tokens, longest first."""
-    found, quotes = Sequences(texts, "tokens", train_rows).overlaps, []
-    for index, text in enumerate(texts.texts):
-        start, length = int(found.start[index]), int(found.length[index])
-        if length < QUOTE_LENGTH:
-            continue
-        passage = characters = None
-        if tokenizer is not None:
-            before, whole = (tokenizer.decode(text.ids[:end]) for end in (start, start + length))
-            passage, characters = whole[len(before) :], (len(before), len(whole))
-        row = int(found.row[index]), int(found.row_start[index])
-        quotes.append(Quote(text.id, start, length, *row, passage, characters))
-    return sorted(quotes, key=lambda quote: (-quote.length, quote.id))
 
 
 def _as_sets(records) -> list[GenerationSet]:
@@ -265,31 +133,15 @@ def _as_sets(records) -> list[GenerationSet]:
     return [generation_set(records)]
 
 
-def _cannot(metric: Metric, condition: Condition, train_rows) -> str | None:
-    """Why a metric cannot be computed, or None."""
-    first = condition.first
+def _cannot(metric: Description, condition: Condition, train_rows) -> str | None:
+    """Why a metric cannot be computed of texts alone, or None."""
+    first, needs = condition.first, f"it needs {NEEDS[metric.needs]}" if metric.needs else None
+    if not isinstance(metric, TextMetric):
+        return needs
     if metric.unit == "tokens" and not all(texts.has_tokens for texts in condition.sets):
         return "its texts have no token ids: give --tokenizer, or ask for the metric with _words"
     if metric.unit == "words" and not all(texts.has_words for texts in condition.sets):
         return "its token ids have no text: give --tokenizer"
-    if metric.needs == "train_rows" and train_rows is None:
-        return "it needs the training rows: give --train_rows"
-    if metric.needs == "pairs" and len(first.texts) < 2:
-        return "it needs at least two texts"
     references = [t.reference_ids if metric.unit == "tokens" else t.reference for t in first.texts]
-    if metric.needs == "references" and not any(references):
-        return "its records hold no true continuations (reference_ids)"
-    return None
-
-
-def _contexts(texts: GenerationSet) -> dict[str, object]:
-    return {text.id: text.context or text.context_ids for text in texts.texts}
-
-
-def _require_same_contexts(a: GenerationSet, b: GenerationSet, why: str) -> None:
-    mine, theirs = _contexts(a), _contexts(b)
-    if mine == theirs:
-        return
-    missing = [name for name in mine if name not in theirs] or [name for name in theirs if name not in mine]
-    what = f"context {missing[0]!r} is only in one of them" if missing else "the texts of their contexts differ"
-    raise UserError(f"{why}, but {a.name!r} and {b.name!r} have different ones: {what}")
+    missing = {"train_rows": train_rows is None, "pairs": len(first.texts) < 2, "references": not any(references)}
+    return needs if missing.get(metric.needs) else None

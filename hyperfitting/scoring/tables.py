@@ -1,45 +1,39 @@
 """Tables of scores ready for a paper: Markdown, LaTeX, and the terminal."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.table import Table
+import rich.table
+from rich.text import Text
 
+from .cells import DASH, Cell
+from .descriptions import Description
+from .differences import PAIRED
 from .results import Results, Scored
-from .scores import PAIRED, Difference, Score
 
 INTERVALS = "In brackets 95 % bootstrap intervals; n where some texts could not be measured."
+_MARKDOWN = str.maketrans({"|": r"\|"})
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": "$<$", ">": "$>$", DASH: "--"}
+)
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number of a table; a dash where nothing could be measured."""
-    return "–" if value != value else f"{value:.{digits}f}"
+@dataclass(frozen=True)
+class Table:
+    """Headings of all columns, that of the rows' headings first; of each row its heading and what stands behind it."""
+
+    header: list[str]
+    rows: list[tuple[str, list[Cell | str]]]
 
 
-def cell(score: Score | None) -> str:
-    """`0.612 [0.590, 0.633]`, the number of texts behind it where some were left out, a dash where there is none."""
-    if score is None or not score.n:
-        return "–" if score is None else f"– (n = 0, {score.left_out} left out)"
-    text = (
-        f"{number(score.value, score.digits)} [{number(score.low, score.digits)}, {number(score.high, score.digits)}]"
-    )
-    if score.metric == "overlap":
-        text += f", max {score.maximum:.0f}"
-    return text + (f" (n = {score.n})" if score.left_out else "")
+def _described(scored: Scored, metric: str) -> Description:
+    return next(scores[metric].metric for scores in scored.values() if metric in scores)
 
 
-def p_value(difference: Difference) -> str:
-    """The corrected p-value, `p = 0.012`; 10,000 permutations do not tell small ones apart."""
-    return f"p < {1e-3:g}" if difference.p_holm < 1e-3 else f"p = {difference.p_holm:.3f}"
-
-
-def difference_cell(difference: Difference, digits: int) -> str:
-    """`+0.120 [+0.090, +0.151], p = 0.012`."""
-    bounds = f"[{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
-    return f"{difference.value:+.{digits}f} {bounds}, {p_value(difference)}"
-
-
-def _labels(scored: Scored, metrics: Sequence[str]) -> list[str]:
-    return [next(scores[metric].label for scores in scored.values() if metric in scores) for metric in metrics]
+def _cells(scores: dict, columns: Sequence[str]) -> list[Cell | str]:
+    return [Cell.of_score(scores[metric]) if metric in scores else DASH for metric in columns]
 
 
 def signatures(results: Results) -> list[str]:
@@ -48,78 +42,84 @@ def signatures(results: Results) -> list[str]:
     return list(dict.fromkeys(s[metric].signature for metric in results.columns for s in everything if metric in s))
 
 
-def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of the table of scores."""
-    header = ["", "texts", *_labels(results.scored, results.columns)]
+def score_table(results: Results) -> Table:
+    """A row for each condition."""
     rows = []
     for condition in results.conditions:
-        scores, seeds = results.scored[condition.name], len(condition.sets)
+        seeds = len(condition.sets)
         texts = f"{len(condition.first.texts)}" + (f" × {seeds} seeds" if seeds > 1 else "")
         texts += f", {condition.empty} empty" if condition.empty else ""
-        rows.append([condition.name, texts, *(cell(scores.get(metric)) for metric in results.columns)])
-    return header, rows
+        rows.append((condition.name, [texts, *_cells(results.scored[condition.name], results.columns)]))
+    return Table(["", "texts", *(_described(results.scored, metric).label for metric in results.columns)], rows)
 
 
-def source_rows(results: Results, condition: str) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of one condition's scores by the corpus of its contexts."""
-    parts = results.by_source[condition].items()
-    header = ["corpus", *_labels(results.scored, results.columns)]
-    return header, [[source, *(cell(scores.get(metric)) for metric in results.columns)] for source, scores in parts]
+def source_table(results: Results, condition: str) -> Table:
+    """One condition's scores, a row for each corpus of its contexts."""
+    rows = [(source, _cells(scores, results.columns)) for source, scores in results.by_source[condition].items()]
+    return Table(["corpus", *(_described(results.scored, metric).label for metric in results.columns)], rows)
 
 
-def difference_rows(results: Results) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) of the table of paired differences from the baseline; no rows where nothing is compared."""
-    table = {(d.condition, d.metric): d for d in results.differences}
-    columns = [metric for metric in results.columns if any(metric == m for _, m in table)]
-    digits = {metric: next(s[metric].digits for s in results.scored.values() if metric in s) for metric in columns}
-    names = dict.fromkeys(d.condition for d in results.differences)
-    rows = [[n, *(difference_cell(table[n, m], digits[m]) if (n, m) in table else "–" for m in columns)] for n in names]
-    baseline = results.differences[0].baseline if results.differences else ""
-    return [f"minus {baseline}", *_labels(results.scored, columns)], rows
+def difference_table(results: Results) -> Table | None:
+    """Paired differences from the baseline, a row for each other condition and model; None where nothing is compared."""
+    if not results.differences:
+        return None
+    found = {(d.condition, d.metric): d for d in results.differences}
+    columns = [metric for metric in results.columns if any(metric == m for _, m in found)]
+    described = {metric: _described(results.scored, metric) for metric in columns}
+    rows = []
+    for name in dict.fromkeys(d.condition for d in results.differences):
+        there = {metric: found[name, metric] for metric in columns if (name, metric) in found}
+        cells = [Cell.of_difference(there[m], described[m].digits) if m in there else DASH for m in columns]
+        rows.append((name, cells))
+    return Table([f"minus {results.differences[0].baseline}", *(described[m].label for m in columns)], rows)
 
 
 def markdown(results: Results) -> str:
     """scores.md: scores, paired differences, signatures and notes."""
-    parts = [_markdown_table(*score_rows(results)), INTERVALS]
-    if results.differences:
-        parts += [_markdown_table(*difference_rows(results)), f"Differences: {PAIRED}."]
+    parts = [_markdown_table(score_table(results)), INTERVALS]
+    if (differences := difference_table(results)) is not None:
+        parts += [_markdown_table(differences), f"Differences: {PAIRED}."]
     parts += [*results.notes, "\n".join(f"- `{signature}`" for signature in signatures(results))]
     return "\n\n".join(parts) + "\n"
 
 
 def latex(results: Results) -> str:
     """scores.tex: the same two tables for booktabs."""
-    parts = [_latex_table(*score_rows(results))]
-    if results.differences:
-        parts.append(_latex_table(*difference_rows(results)))
+    parts = [_latex_table(score_table(results))]
+    if (differences := difference_table(results)) is not None:
+        parts.append(_latex_table(differences))
     parts.append("\n".join(f"% {signature}" for signature in signatures(results)))
     return "\n\n".join(parts) + "\n"
 
 
-def terminal(results: Results) -> Table:
+def terminal(results: Results) -> rich.table.Table:
     """The table of scores upright, a line for each metric: conditions are few, metrics are many."""
-    header, rows = score_rows(results)
-    table = Table(caption=INTERVALS, caption_justify="left")
+    scores = score_table(results)
+    table = rich.table.Table(caption=INTERVALS, caption_justify="left")
     table.add_column("")
-    for row in rows:
-        table.add_column(row[0].replace("[", "\\["), justify="right")
-    for index, label in enumerate(header[1:], 1):
-        table.add_row(label, *(row[index].replace(" [", "\n\\[") for row in rows))
+    for name, _ in scores.rows:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for index, label in enumerate(scores.header[1:]):
+        cells = [cells[index] for _, cells in scores.rows]
+        lines = [cell if isinstance(cell, str) else f"{cell.number}\n{cell.details}" for cell in cells]
+        table.add_row(label, *map(Text, lines))
     return table
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *([value.replace("|", "\\|") for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _in_line(cell: Cell | str) -> str:
+    """`0.612 [0.590, 0.633]`"""
+    return cell if isinstance(cell, str) else f"{cell.number} {cell.details}"
 
 
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "–": "--"}
-_LATEX |= {"^": "\\textasciicircum{}", "<": "$<$", ">": "$>$"}
+def _markdown_table(table: Table) -> str:
+    rows = [[heading, *map(_in_line, cells)] for heading, cells in table.rows]
+    lines = [table.header, ["---"] * len(table.header), *rows]
+    return "\n".join(f"| {' | '.join(text.translate(_MARKDOWN) for text in line)} |" for line in lines)
 
 
-def _latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [" & ".join("".join(_LATEX.get(c, c) for c in value) for value in row) + r" \\" for row in (header, *rows)]
-    head, *body = lines
-    columns = "l" + "r" * (len(header) - 1)
+def _latex_table(table: Table) -> str:
+    rows = [table.header, *([heading, *map(_in_line, cells)] for heading, cells in table.rows)]
+    head, *body = (" & ".join(text.translate(_LATEX) for text in row) + r" \\" for row in rows)
+    columns = "l" + "r" * (len(table.header) - 1)
     top = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"]
     return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}"])
