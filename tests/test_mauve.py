@@ -14,6 +14,7 @@ from hyperfitting.models import load_for_inference
 from hyperfitting.records import generation_set
 from hyperfitting.scoring import mauve
 from hyperfitting.scoring.conditions import Condition
+from hyperfitting.scoring.results import score_conditions
 
 pytest.importorskip("mauve", reason='pip install "hyperfitting[mauve]"')
 STORIES = [json.loads(line)["text"].split(" ") for line in open(BUILTIN["builtin/held_out_stories"])]
@@ -71,6 +72,29 @@ def test_empty_texts_are_counted_and_seeds_of_generation_too():
     two = Condition("two", (condition(texts, TRUE).first, condition(TRUE, TRUE).first))
     found = mauve_score(two, "builtin/base_model", batch_size=3)
     assert found.values.shape == (10, 1) and (found.n, found.left_out) == (63, 1)
+
+
+def test_one_model_for_all_conditions(monkeypatch):
+    """It is loaded once, with the options of the call, whatever the number of conditions."""
+    loaded, widths, load, forward = [], [], mauve.load_for_inference, mauve.forward_texts
+
+    def counted(name, dtype, **options):
+        loaded.append((name, options))
+        return load(name, dtype, **options)
+
+    def watched(run, texts, batch_size, *rest):
+        widths.append(batch_size)
+        forward(run, texts, batch_size, *rest)
+
+    monkeypatch.setattr(mauve, "load_for_inference", counted)
+    monkeypatch.setattr(mauve, "forward_texts", watched)
+    two = [condition(TRUE[:8], TRUE[:8], name) for name in ("one", "two")]
+    found = score_conditions(
+        two, metrics=["length_words"], mauve_model="builtin/base_model", batch_size=3, trust_remote_code=True
+    )
+    assert loaded == [("builtin/base_model", {"trust_remote_code": True})] and widths == [3] * 4
+    assert found.columns == ["length_words", "mauve"] and not [d for d in found.differences if d.metric == "mauve"]
+    assert found.scored["one"]["mauve"].value == pytest.approx(1.0) and "mauve" not in found.scored["original text"]
 
 
 def test_features_are_the_last_hidden_state_whatever_the_batch():

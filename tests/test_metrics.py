@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from hyperfitting.errors import UserError
 from hyperfitting.records import generation_set, load_generation_sets
-from hyperfitting.scoring.conditions import Condition
+from hyperfitting.scoring.conditions import Condition, one_per_model
+from hyperfitting.scoring.descriptions import NEEDS, Description
 from hyperfitting.scoring.differences import compare
-from hyperfitting.scoring.metrics import METRICS, WORDS, find_metric
+from hyperfitting.scoring.metrics import METRICS, WORDS, find_metric, metric_descriptions, without_doubles
 from hyperfitting.scoring.quotes import longest_quotes
-from hyperfitting.scoring.scores import score, ttr_curve
+from hyperfitting.scoring.scores import score, summarize, ttr_curve
+from hyperfitting.scoring.signature import Signature
 from hyperfitting.scoring.statistics import bootstrap_interval, holm, paired_interval, permutation_p
 from hyperfitting.scoring.text import loop_start, rep_n_compat, repetition_shades, ttr_by_position
 
@@ -194,6 +197,28 @@ def test_every_score_is_signed():
     assert set(WORDS) - {"self_bleu_4_words"} <= set(found)
 
 
+def test_every_metric_describes_itself():
+    described = {metric.name: metric for metric in metric_descriptions()}
+    assert set(described) >= {*METRICS, "mauve", "entropy_original", "entropy_generated", "perplexity_original"}
+    assert all(find_metric(name) is metric for name, metric in described.items())
+    assert {m.needs for m in described.values()} <= {None, *NEEDS} and all(
+        m.label and m.unit for m in described.values()
+    )
+    places = [(metric.column, metric.name) for metric in described.values() if metric.column is not None]
+    assert [name for _, name in sorted(places)] == [
+        *("ttr", "rep_4", "diversity", "loop_rate", "self_bleu_4", "overlap", "mauve", "perplexity_original"),
+        *("entropy_original", "mass_top1_original"),
+    ]
+    assert {name for name, metric in described.items() if not metric.paired} == {
+        *("mauve", "perplexity_original", "perplexity_generated"),
+    }
+    assert [name for name, metric in described.items() if metric.shows_maximum] == ["overlap"]
+    assert all(metric.of_model == name.endswith("_original") for name, metric in described.items())
+    assert find_metric("rep_4_words").column == 2 and find_metric("diversity_words").column is None
+    names = [metric.name for metric in without_doubles(["ttr_words", "ttr", "length_words"])]
+    assert names == ["ttr", "length_words"]
+
+
 def test_the_same_texts_give_the_same_numbers():
     rng = np.random.default_rng(1)
     texts = records([rng.integers(0, 9, 120).tolist() for _ in range(6)])
@@ -239,6 +264,8 @@ def test_what_cannot_be_computed():
         ("self_bleu_4", "needs at least two texts"),
         ("reference_bleu_4", "no true continuations"),
         ("ttr_words", "have no text: give --tokenizer"),
+        ("entropy_original", "it needs the model that made the texts: give --model_scores"),
+        ("mauve", "give --mauve_model"),
     ):
         with pytest.raises(UserError, match=message):
             score(texts, [name])
@@ -279,6 +306,34 @@ def test_conditions_are_compared_context_by_context():
     assert one.p == permutation_p(differences) < 0.01
     assert (found[2].value, found[2].p) == (0, 1)
     assert [d.p_holm for d in found] == holm([d.p for d in found]) and one.p_holm > one.p
+
+
+def test_what_belongs_to_a_model_is_compared_once_for_each_model():
+    """Two policies of a model and one of another: the second policy adds no difference, and p-values are not multiplied."""
+    rng, entropy = np.random.default_rng(5), Description("e", "e", Signature({"of": "model"}), of_model=True)
+
+    def made(name, model, values):
+        manifest = {"model": model, "model_fingerprint": model, "contexts_fingerprint": "c"}
+        rows = generation_set([{"id": str(i), "token_ids": [1]} for i in range(12)], name)
+        texts = replace(rows, manifest=manifest, policy=name.partition(" ")[2])
+        return Condition(name, (texts,)), {"e": summarize(entropy, [values]), **score([texts], ["length"])}
+
+    base, tuned = rng.normal(size=12), rng.normal(size=12) + 1
+    names = {"base greedy": ("b", base), "base nucleus": ("b", base)}
+    names |= {"tuned greedy": ("t", tuned), "tuned nucleus": ("t", tuned)}
+    pairs = {name: made(name, *rest) for name, rest in names.items()}
+    scored, conditions = {name: s for name, (_, s) in pairs.items()}, [c for c, _ in pairs.values()]
+    found = compare(scored, conditions, "base nucleus", ["length", "e"])
+    assert [(d.condition, d.metric) for d in found] == [
+        *((name, "length") for name in ("base greedy", "tuned greedy", "tuned nucleus")),
+        ("tuned (model)", "e"),
+    ]
+    assert found[-1].value == pytest.approx((tuned - base).mean()) and found[-1].baseline == "base nucleus"
+    (alone,) = compare(scored, conditions, "base nucleus", ["e"])
+    assert alone.p_holm == alone.p  # one comparison, not three
+    same = [replace(c, name=f"all {c.first.policy}") if c.name == "tuned greedy" else c for c in conditions]
+    same[0] = replace(same[0], name="all")  # two models whose short names are alike
+    assert list(one_per_model(same)) == ["all (model)", "all greedy (model)"]
 
 
 def test_a_difference_lies_in_its_interval_when_seeds_leave_texts_out():

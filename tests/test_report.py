@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hyperfitting.corpus import TrainRows
@@ -182,3 +183,54 @@ def test_a_telephone_and_the_dark(opened):
     dark_paper, dark_ink = opened.execute_script(ask)
     brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (paper, ink, dark_paper, dark_ink)]
     assert brightness[0] > 700 and brightness[1] < 150 and brightness[2] < 150 and brightness[3] > 600
+
+
+LONG = "tinyllama-1.1b-intermediate-step-1431k-3T_hyperfitted_seed{} nucleus(p=0.9,temperature=1)+citation_blocker"
+ORDINARY = "seed_{} hyperfitted greedy+citation"
+WIDTHS = {
+    "headings": """
+        const pen = document.createElement("canvas").getContext("2d");
+        document.querySelectorAll("details").forEach((part) => { part.open = true; });
+        return [...document.querySelectorAll("th")].map((cell) => {
+          const style = getComputedStyle(cell);
+          pen.font = style.font;
+          const words = cell.textContent.split(/\\s+/).map((word) => pen.measureText(word).width);
+          const room = cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+          return [cell.textContent, room, Math.min(Math.max(...words), pen.measureText("00000000").width)];
+        });""",
+    "figures": """
+        return [...document.querySelectorAll("figure svg")].flatMap((svg) => {
+          const frame = svg.getBoundingClientRect();
+          return [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBoundingClientRect()])
+            .filter(([_, box]) => box.left < frame.left - 1 || box.right > frame.right + 1
+              || box.top < frame.top - 1 || box.bottom > frame.bottom + 1).map(([words]) => words);
+        });""",
+}
+
+
+@pytest.fixture(scope="module", params=[(LONG, 6), (ORDINARY, 6), (ORDINARY, 14)], ids=["long", "ordinary", "many"])
+def wide_page(request, tmp_path_factory) -> Path:
+    name, count = request.param
+    rng = np.random.default_rng(0)
+    conditions = []
+    for index in range(count):
+        rows = [record(n, s, rng.integers(0, 90, 120).tolist()) for s in ("wiki", "news") for n in range(3)]
+        conditions.append(Condition.of(name.format(index), [generation_set(rows, name.format(index))]))
+    path = tmp_path_factory.mktemp("wide") / "report.html"
+    write_report(path, score_conditions(conditions, train=TrainRows([ROW], ["book#7"])))
+    return path
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1600, 1280, 800, 400])
+def test_headings_and_legends_can_be_read(browser, wide_page, width):
+    size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(wide_page.as_uri())
+    headings = browser.execute_script(WIDTHS["headings"])
+    assert len(headings) > 20 and not [found for found in headings if found[1] < found[2] - 0.5]
+    assert browser.execute_script(WIDTHS["figures"]) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    legend = "return [...document.querySelectorAll('figure svg [id*=legend] text')].map((text) => text.textContent)"
+    assert len(browser.execute_script(legend)) >= 6 * 3
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

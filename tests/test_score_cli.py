@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -82,6 +83,40 @@ def test_model_scores_equal_a_plain_forward_pass(scores, generations):
     assert entry["loss_original"]["value"] == pytest.approx(mean, abs=1e-4)
     assert entry["perplexity_original"]["value"] == pytest.approx(math.exp(mean), rel=1e-3)
     assert entry["mass_top1_original"]["value"] <= entry["mass_top3_original"]["value"] <= 1
+
+
+def test_scores_of_a_model_are_compared_once(scores):
+    facts = json.loads((scores / "scores.json").read_text())
+    of_model = [d for d in facts["differences"] if d["metric"].endswith("_original")]
+    assert [(d["condition"], d["metric"]) for d in of_model] == [
+        ("other (model)", "entropy_original"),
+        ("other (model)", "mass_top1_original"),
+    ]
+    assert "| other (model) | – |" in (scores / "scores.md").read_text()
+    page = (scores / "report.html").read_text()
+    assert page.count(">base (model)</text>") == page.count(">other (model)</text>") == 1  # a line of one figure
+
+
+def test_columns_of_scores_by_a_model(generations, tmp_path, capsys):
+    asked = [generations / "other", "--metrics", "rep_4", "loss_original"]
+    assert call(*asked, "--model_scores", "--output_dir", tmp_path / "s") == 0
+    head = (tmp_path / "s" / "scores.md").read_text().splitlines()[0]
+    others = "perplexity, original | entropy, original | top-1 mass, original"
+    assert head == f"|  | texts | rep-4 | loss, original | {others} |"
+    assert call(*asked, "--output_dir", tmp_path / "t") == 2
+    assert "'loss_original' cannot be computed: it needs the model that made the texts: give --model_scores" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_run_that_was_killed_while_it_wrote(generations, reference, tmp_path):
+    """Its last line of metrics.jsonl is cut short: its rows and curves are there all the same."""
+    shutil.copytree(reference, tmp_path / "run")
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as lines:
+        lines.write('{"kind": "evaluation", "step": 24, "ep')
+    assert call(generations / "other", "--train_rows", tmp_path / "run", "--output_dir", tmp_path / "s") == 0
+    assert "overlap" in json.loads((tmp_path / "s" / "scores.json").read_text())["conditions"][0]["scores"]
+    assert "Curves of the runs" in (tmp_path / "s" / "report.html").read_text()
 
 
 def test_tables(scores):
@@ -263,8 +298,6 @@ def test_scores_are_not_overwritten(generations, tmp_path, capsys):
 
 
 def test_a_model_that_was_changed_is_refused(generations, tmp_path, capsys):
-    import shutil
-
     shutil.copytree(generations, tmp_path / "g")
     manifest = tmp_path / "g" / "other" / "manifest.json"
     facts = json.loads(manifest.read_text()) | {"model": str(generations / "base_model")}

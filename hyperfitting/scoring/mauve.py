@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..codec import load_codec
 from ..errors import UserError
+from ..models import load_for_inference, window_of
 from .conditions import Condition
 from .model_metrics import MAUVE
 from .scores import Score
@@ -46,9 +48,6 @@ def mauve_scores(
         UserError: the extra is not installed, no true continuations, no text, the model cannot be loaded or its window is too
             short.
     """
-    from ..codec import load_codec
-    from ..models import load_for_inference, window_of
-
     compute_mauve = import_mauve()
     pairs = {condition.name: _pairs(condition) for condition in conditions}
     model = load_for_inference(model_name, "float32", trust_remote_code=trust_remote_code)
