@@ -11,6 +11,7 @@ from hyperfitting.corpus import TrainRows
 from hyperfitting.records import generation_set
 from hyperfitting.report import write_report
 from hyperfitting.scoring.conditions import Condition
+from hyperfitting.scoring.metrics import METRICS
 from hyperfitting.scoring.results import score_conditions
 
 ATTACK = "He said <script>document.title='taken'</script> and </script><img src=x onerror=\"document.title='taken'\"> &amp; left"
@@ -217,7 +218,8 @@ def wide_page(request, tmp_path_factory) -> Path:
         rows = [record(n, s, rng.integers(0, 90, 120).tolist()) for s in ("wiki", "news") for n in range(3)]
         conditions.append(Condition.of(name.format(index), [generation_set(rows, name.format(index))]))
     path = tmp_path_factory.mktemp("wide") / "report.html"
-    write_report(path, score_conditions(conditions, train=TrainRows([ROW], ["book#7"])))
+    metrics = [name for name, metric in METRICS.items() if metric.needs != "references"]  # as wide as a table may be
+    write_report(path, score_conditions(conditions, metrics=metrics, train=TrainRows([ROW], ["book#7"])))
     return path
 
 
