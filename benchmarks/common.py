@@ -17,6 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from hyperfitting import hardware
+
 RESULTS = Path(__file__).parent / "results"
 # hidden, mlp, layers, heads, key groups, vocabulary; 15M is the shape of llama2.c's, 1.1b TinyLlama's, 8b Llama 3.1's
 SHAPES = {
@@ -95,29 +97,18 @@ def resident_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
-def matmul_rate(dtype: torch.dtype, width: int | None = None) -> float:
-    """FLOP/s of square matrix products, the best of a few; on the CPU per CPU-second, because neighbours take wall time."""
-    width = width or (8192 if torch.cuda.is_available() else 2048)
-    a, b = (torch.randn(width, width, device=device()).to(dtype) for _ in range(2))
-    return 2 * width**3 / _best_seconds(lambda: a @ b)
+def matmul_rate(dtype: torch.dtype) -> float:
+    """FLOP/s of square matrix products; on the CPU per CPU-second, because neighbours take wall time."""
+    return hardware.matmul_rate(dtype, device().type, _clock())
 
 
-def copy_rate(elements: int | None = None) -> float:
-    """Bytes read and written in a second by copies that fit no cache, the best of a few."""
-    elements = elements or (2**28 if torch.cuda.is_available() else 2**26)
-    source, target = (torch.ones(elements, device=device()) for _ in range(2))
-    return 2 * 4 * elements / _best_seconds(lambda: target.copy_(source))
+def copy_rate() -> float:
+    """Bytes read and written in a second by copies that fit no cache; on the CPU per CPU-second."""
+    return hardware.copy_rate(device().type, _clock())
 
 
-def _best_seconds(call: Callable, count: int = 5) -> float:
-    clock, seconds = (time.perf_counter if torch.cuda.is_available() else time.process_time), []
-    for _ in range(count + 1):  # the first one warms up
-        start = clock()
-        call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(clock() - start)
-    return min(seconds[1:])
+def _clock() -> Callable[[], float]:
+    return time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
 def circumstances() -> dict:

@@ -21,7 +21,9 @@ import torch
 from common import copy_rate, llama_config, matmul_rate, median_range, report, save_random_llama
 from train_speed import StepClock, timed_hyperfitter
 
-from hyperfitting.planning.cost_model import Layout, ModelSize, Rates, step_time
+from hyperfitting.hardware import Rates
+from hyperfitting.models import ModelSize
+from hyperfitting.planning.cost_model import Layout, step_time
 from hyperfitting.processes import is_main_process
 from hyperfitting.training.recipe import Recipe
 
@@ -94,8 +96,8 @@ def main() -> None:
             for run in runs:
                 measured[run].append(launch(*run, Path(folder), args.steps))
     sent = max(result["sent"] for results in measured.values() for result in results if result["sent"])
-    rates = Rates(matmul_rate(torch.float32), copy_rate(), local=sent, network=sent, host=1)
-    size, recipe, rows = ModelSize.of(llama_config("15m")), Recipe.load(), []
+    rates = Rates(flops=matmul_rate(torch.float32), memory=copy_rate(), local=sent, network=sent, host=1)
+    size, recipe, rows = ModelSize.of_config(llama_config("15m")), Recipe.load(), []
     for (strategy, ranks), results in measured.items():
         strategy = "single" if ranks == 1 else strategy
         wall, cpu = ([1e3 * statistics.median(r[clock]) for r in results] for clock in ("wall", "cpu"))

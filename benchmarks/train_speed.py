@@ -37,7 +37,9 @@ from common import (
 )
 
 from hyperfitting import Corpus, Hyperfitter
-from hyperfitting.planning.cost_model import Layout, ModelSize, Rates, step_flops, step_time
+from hyperfitting.hardware import Rates
+from hyperfitting.models import ModelSize
+from hyperfitting.planning.cost_model import Layout, step_flops, step_time
 from hyperfitting.training.recipe import Recipe
 from hyperfitting.training.steps import epoch_order
 
@@ -263,7 +265,7 @@ def main() -> None:
                 measured[side].append(measure(args, side, Path(folder)))
             rates["flops"].append(matmul_rate(dtype))
             rates["memory"].append(copy_rate())
-    show(args, ModelSize.of(llama_config(args.size)), measured, rates)
+    show(args, ModelSize.of_config(llama_config(args.size)), measured, rates)
 
 
 def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str, list[float]]) -> None:

@@ -1,6 +1,7 @@
 """Causal LMs: loading them, for training and for inference, and what is asked of one before it is used."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from .builtin import explained, resolve
 from .errors import UserError
+from .hardware import use_all_cores
 from .processes import local_rank
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -52,7 +54,7 @@ def load_for_training(name: str, config, revision: str | None = None, trust_remo
 def load_for_inference(
     name: str, dtype: str, revision: str | None = None, trust_remote_code: bool = False, gpus_per_model: int = 1
 ) -> nn.Module:
-    """The model in eval mode on this process's device.
+    """The model in eval mode on this process's device; a CPU then computes with `hardware.use_all_cores`.
 
     Args:
         dtype: float32, bfloat16, or auto: the checkpoint's own on a GPU, float32 on a CPU.
@@ -65,6 +67,7 @@ def load_for_inference(
 
     if dtype not in ("auto", "float32", "bfloat16"):
         raise UserError(f"dtype must be auto, float32 or bfloat16, not {dtype!r}")
+    use_all_cores()
     on_gpu, rank, options = torch.cuda.is_available(), local_rank(), {}
     kind = dtype if dtype != "auto" else ("auto" if on_gpu else "float32")
     if on_gpu and gpus_per_model > 1:
@@ -132,6 +135,34 @@ def model_fingerprint(model: nn.Module) -> str:
 def count_parameters(model: nn.Module) -> int:
     """Parameters of the whole model, tied ones once, however it is sharded."""
     return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters())
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What the cost of a model depends on; `parameters` counts tied weights once, `hidden` is the width of a layer."""
+
+    parameters: int
+    layers: int
+    hidden: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "ModelSize":
+        """The size of a model, however it is sharded."""
+        text = model.config.get_text_config()
+        return cls(count_parameters(model), text.num_hidden_layers, text.hidden_size)
+
+    @classmethod
+    def of_config(cls, config, trust_remote_code: bool = False) -> "ModelSize":
+        """Counted on a model without storage, built from its config."""
+        from transformers import AutoModelForCausalLM
+
+        with torch.device("meta"):
+            return cls.of(AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code))
+
+    def training_flops(self, tokens: int, seq_len: int) -> float:
+        """Floating-point operations of a forward and backward pass over rows of `seq_len`, `tokens` in all: 6 per parameter
+        and token, and attention's 12 x layers x width x seq_len per token (Chowdhery et al. 2022, appendix B)."""
+        return tokens * (6 * self.parameters + 12 * self.layers * self.hidden * seq_len)
 
 
 def disable_dropout(model: nn.Module) -> None:

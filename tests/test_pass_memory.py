@@ -5,7 +5,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Gemma3Config, GPT2Config, LlamaConfig, LlamaForCausalLM, MixtralConfig
 
-from hyperfitting.planning.cost_model import Layout, ModelSize, peak_bytes
+from hyperfitting.models import ModelSize
+from hyperfitting.planning.cost_model import Layout, peak_bytes
 from hyperfitting.planning.pass_memory import PassMemory, pass_memory
 from hyperfitting.training.steps import next_token_loss
 
@@ -75,7 +76,7 @@ def test_a_model_whose_constructor_reads_data_is_not_counted():
 
 
 def test_peaks_of_layouts():
-    size, memory = ModelSize(10**9, 20, 2048, 32000), PassMemory(activations=3 * 10**9, everything=5 * 10**9)
+    size, memory = ModelSize(10**9, 20, 2048), PassMemory(activations=3 * 10**9, everything=5 * 10**9)
     assert peak_bytes(size, Layout("single", 1, True, 1), memory) == (12e9 + 5e9, 0)
     assert peak_bytes(size, Layout("ddp", 8, True, 1), memory) == (18e9 + 3e9, 0)
     assert peak_bytes(size, Layout("zero3", 8, True, 1), memory) == (2e9 + 3e9, 0)

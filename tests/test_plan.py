@@ -1,10 +1,16 @@
+import itertools
 import json
+import re
 
 import pytest
+import torch
 
-from hyperfitting import Recipe, UserError
+from hyperfitting import Recipe, UserError, hardware
 from hyperfitting.commands.hyperfit import main
-from hyperfitting.planning.cost_model import GPU_RATES, Layout, ModelSize, Rates, step_flops, step_time
+from hyperfitting.hardware import GPUS, Rates
+from hyperfitting.models import ModelSize
+from hyperfitting.planning.cost_model import Layout, step_flops, step_time
+from hyperfitting.training.launching import LaunchRequest
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -63,7 +69,7 @@ def test_state_bytes_follow_the_zero_paper():
     assert gpu("zero2", 2, accumulation=2) == 2 + (4 + 12) / 2
 
 
-SIZE = ModelSize(parameters=10**9, layers=20, hidden=2048, vocabulary=32000)
+SIZE = ModelSize(parameters=10**9, layers=20, hidden=2048)
 
 
 def test_step_time_adds_up_from_the_rates():
@@ -87,7 +93,8 @@ def test_step_time_adds_up_from_the_rates():
 
 def test_a_step_of_the_paper_does_not_scale_to_more_machines():
     recipe = Recipe.load(global_batch_size=64)
-    seconds = [step_time(SIZE, recipe, Layout("zero2", n, True, 1), GPU_RATES["H100"]).seconds for n in (1, 2, 8, 64)]
+    h100 = GPUS["H100"].rates()
+    seconds = [step_time(SIZE, recipe, Layout("zero2", n, True, 1), h100).seconds for n in (1, 2, 8, 64)]
     assert seconds[3] > seconds[2]
 
 
@@ -96,3 +103,42 @@ def test_a_missing_accelerate_config(tiny):
 
     with pytest.raises(UserError, match="gone.yaml does not exist"):
         chosen_layout(Recipe.load(accelerate_config="gone.yaml"))
+
+
+def dry_run(capsys, *values) -> str:
+    assert main([*map(str, values), "--dry_run"]) == 0
+    return capsys.readouterr().out
+
+
+def test_on_a_machine_without_a_gpu_the_plan_is_for_its_cpu(tiny, capsys, monkeypatch):
+    from hyperfitting.planning import plan
+
+    asked = []
+
+    def measured(dtype, processes):
+        asked.append((dtype, processes))
+        return Rates(flops=1e9, memory=1e9, local=1e8, network=1e8, host=1e9)
+
+    monkeypatch.setattr(plan, "cpu_rates", measured)
+    size = ["--model", tiny / "fp32", "--seq_len", 64, "--probe_contexts", 0, "--num_train", 80]
+    shown = dry_run(capsys, *size)
+    row = next(line for line in shown.splitlines() if line.startswith("single (chosen, this CPU)"))
+    parameters, tokens = 26_000, 8 * 64  # about
+    seconds = 200 * tokens * (6 * parameters + 12 * 2 * 32 * 64) / 1e9
+    assert 10 < seconds < 30 and re.search(r"│ +(1|2)\d s │", row), row
+    assert "fp32 computation" in shown and "1.0e+09 FLOP/s in fp32" in shown and "zero2" in shown
+
+    monkeypatch.setattr(plan, "launch_request", lambda: LaunchRequest("ddp", 2, mixed_precision="bf16"))
+    assert "ddp (chosen, this CPU)" in dry_run(capsys, *size, "--cpu") and "this CPU" not in dry_run(capsys, *size)
+    assert asked == [(torch.float32, 1), (torch.bfloat16, 2)]
+
+
+def test_the_rates_of_a_cpu_are_shared_by_its_processes(monkeypatch):
+    monkeypatch.setattr(hardware, "matmul_rate", lambda dtype: 8e10)
+    monkeypatch.setattr(hardware, "copy_rate", lambda: 3e10)
+    assert hardware.cpu_rates(torch.float32, 2) == Rates(flops=4e10, memory=1.5e10, local=1e9, network=1e9, host=1.5e10)
+
+
+def test_a_matrix_rate_is_measured_in_seconds_of_the_clock_it_is_given():
+    now = itertools.count(step=0.5)  # every reading is half a second later
+    assert hardware.matmul_rate(torch.float32, clock=lambda: next(now)) == 2 * 256**3 / 0.5

@@ -100,7 +100,7 @@ def _run(arguments: list[str] | None) -> None:
         invocation=ScoreInvocation,
         options=ScoreOptions,
     )
-    from ..terminal import make_console, quiet_libraries
+    from ..terminal import Progress, make_console, quiet_libraries
 
     quiet_libraries()
     for name in options.metrics:  # what is wrong or missing is said before anything is computed
@@ -123,13 +123,15 @@ def _run(arguments: list[str] | None) -> None:
     if options.model_scores:
         from ..scoring.model_scores import score_with_models
 
-        models = score_with_models(
-            conditions,
-            batch_size=options.per_device_eval_batch_size,
-            dtype=options.dtype,
-            trust_remote_code=trust,
-            advance=lambda what: console.print(f"model scores: {what}"),
-        )
+        with Progress(console) as progress:
+            models = score_with_models(
+                conditions,
+                batch_size=options.per_device_eval_batch_size,
+                dtype=options.dtype,
+                trust_remote_code=trust,
+                advance=lambda what: console.print(f"model scores: {what}"),
+                progress=progress,
+            )
     if not is_main_process():
         return
     find = functools.cache(functools.partial(load_codec, trust_remote_code=trust))
@@ -137,18 +139,24 @@ def _run(arguments: list[str] | None) -> None:
     def codec_of(texts: GenerationSet) -> Codec | None:
         return codec or (find(texts.manifest["model"]) if "model" in texts.manifest else None)
 
-    results = score_conditions(
-        conditions,
-        metrics=options.metrics or None,
-        baseline=options.baseline,
-        train=train,
-        models=models,
-        mauve_model=options.mauve_model,
-        batch_size=options.per_device_eval_batch_size,
-        trust_remote_code=trust,
-        tokenizers=codec_of,
-        say=lambda what: console.print(what),
-    )
+    with Progress(console) as progress, progress.task("scoring") as task:
+
+        def say(what: str) -> None:
+            console.print(what)
+            task.note = what
+
+        results = score_conditions(
+            conditions,
+            metrics=options.metrics or None,
+            baseline=options.baseline,
+            train=train,
+            models=models,
+            mauve_model=options.mauve_model,
+            batch_size=options.per_device_eval_batch_size,
+            trust_remote_code=trust,
+            tokenizers=codec_of,
+            say=say,
+        )
     _write(output, results, options)
     console.print(tables.terminal(results))
     for note in results.notes:

@@ -5,7 +5,7 @@ same input are one matrix product, and keys and values go to a cache that is all
 Both give the tokens of `model.generate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -113,13 +113,21 @@ def make_decoder(model: nn.Module) -> AnyDecoder | LlamaDecoder:
 
 
 @torch.inference_mode()
-def decode(decoder, contexts: torch.Tensor, max_length: int, processors: Sequence, ends: Sequence[int]) -> torch.Tensor:
+def decode(
+    decoder,
+    contexts: torch.Tensor,
+    max_length: int,
+    processors: Sequence,
+    ends: Sequence[int],
+    advance: Callable[[int], None] = lambda count: None,
+) -> torch.Tensor:
     """Continue a batch of contexts of one length.
 
     Args:
         contexts: (batch, context_len) int64.
         processors: called in order with (ids so far, fp32 scores); the arg-max of the last is the next token.
         ends: ids that finish a text. Forbid them with a processor to keep every text at full length.
+        advance: called after each position with the number of tokens made there.
 
     Returns:
         (batch, max_length) int64 with the context; what follows a first end is undefined, see `cut_at_end`.
@@ -137,6 +145,7 @@ def decode(decoder, contexts: torch.Tensor, max_length: int, processors: Sequenc
         for process in processors:
             scores = process(ids[:, :position], scores)
         ids[:, position] = scores.argmax(-1)
+        advance(batch)
         if position == max_length - 1:
             break
         finished |= torch.isin(ids[:, position], ending)

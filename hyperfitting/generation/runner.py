@@ -15,21 +15,21 @@ import json
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..codec import as_codec, load_codec
 from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
 from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
+from ..hardware import describe_cores
 from ..models import check_vocabulary, check_window, end_ids, load_config, load_for_inference, model_fingerprint
 from ..options import Options
 from ..processes import is_main_process, rank, world_size
 from ..records import GenerationRecord
-from ..terminal import make_console
+from ..terminal import Progress, make_console
 from .citation_blocker import CitationBlocker
 from .contexts import Context, contexts_fingerprint
 from .decoding import cut_at_end, decode, make_decoder
@@ -261,10 +261,12 @@ class GenerationRunner:
             size //= 2
         return min(size, len(contexts))
 
-    def _fitting(self, contexts: torch.Tensor, chain: list) -> list[list[int]] | None:
+    def _fitting(
+        self, contexts: torch.Tensor, chain: list, advance: Callable[[int], None] = lambda count: None
+    ) -> list[list[int]] | None:
         """The ids of a decoded batch, or None when it does not fit; what the failed try held is free again."""
         try:
-            return decode(self.decoder, contexts, self.max_length, chain, self.ends).tolist()
+            return decode(self.decoder, contexts, self.max_length, chain, self.ends, advance).tolist()
         except torch.OutOfMemoryError:
             pass  # its traceback keeps the tensors of the failed frames alive until this handler is left
         torch.cuda.empty_cache()
@@ -272,31 +274,32 @@ class GenerationRunner:
 
     def _generate(self, units: list) -> None:
         """Decode and write batches, saying how fast and how long it will take."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = make_console(quiet=not is_main_process())
         started, tokens = time.perf_counter(), 0
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("generating", total=len(units))
-            for policy, index, batch in units:
-                begun = time.perf_counter()
-                records = self._decode(policy, batch)
+        with Progress(console) as progress, progress.task("generating", len(units), "batch") as task:
+            for done, (policy, index, batch) in enumerate(units, start=1):
+                begun, positions = time.perf_counter(), self.max_length - len(batch[0].ids)
+                task.note = policy.signature
+                records = self._decode(policy, batch, lambda count, n=positions: task.advance(1 / n, tokens=count))
                 path = self._file(policy, index)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, to_jsonl(records))
                 made = sum(len(record["continuation_ids"]) for record in records)
                 tokens += made
                 self._log(batch=f"{path.parent.name}/{path.stem}", tokens=made, seconds=time.perf_counter() - begun)
-                speed = tokens / (time.perf_counter() - started)
-                progress.update(task, advance=1, description=f"{policy.signature} {speed:,.0f} tokens/s")
+                task.update(done, policy.signature)
         if units:
             peak = self._peak_memory()
             self._log(tokens=tokens, seconds=time.perf_counter() - started, peak_memory_bytes=peak)
             console.print(
                 f"{len(units)} batches, {tokens:,} tokens, {tokens / (time.perf_counter() - started):,.0f} tokens/s, "
                 f"peak memory {peak / 2**30:.2f} GiB in this process"
+                + (f", {describe_cores()}" if self.decoder.device.type == "cpu" else "")
             )
 
-    def _decode(self, policy: Policy, batch: list[Context], size: int | None = None) -> list[dict]:
+    def _decode(
+        self, policy: Policy, batch: list[Context], advance: Callable[[int], None], size: int | None = None
+    ) -> list[dict]:
         """The records of one batch, filled with dummies to `size`; halves it and says so when memory runs out."""
         size = size or self.batch_size
         filled = batch + [Context("dummy", "", batch[-1].ids)] * (size - len(batch))
@@ -305,7 +308,7 @@ class GenerationRunner:
         chain = policy.processors(self.seed, names, context_len, self.decoder.device, self.blocker)
         if self.ban_eos:
             chain.insert(0, Suppress(sorted(self.ends)))
-        ids = self._fitting(torch.tensor([c.ids for c in filled]), chain)
+        ids = self._fitting(torch.tensor([c.ids for c in filled]), chain, advance)
         if ids is None:
             if size == 1:
                 raise TrainingError("one context does not fit the GPU: use --gpus_per_model, or free the GPU's memory")
@@ -314,7 +317,7 @@ class GenerationRunner:
             return [
                 r
                 for start in range(0, len(batch), half)
-                for r in self._decode(policy, batch[start : start + half], half)
+                for r in self._decode(policy, batch[start : start + half], advance, half)
             ]
         records = []
         for context, sequence in zip(batch, ids, strict=False):

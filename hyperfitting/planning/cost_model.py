@@ -6,61 +6,14 @@ are for comparing layouts; the default rates are an assumption, not a promise.
 
 from dataclasses import dataclass
 
-import torch
-
+from ..hardware import Rates
+from ..models import ModelSize
 from ..training.recipe import Recipe
 from .pass_memory import PassMemory
 
 GPUS_PER_MACHINE = 8
 WEIGHT_AND_MOMENTS = 12  # bytes per parameter, all fp32
 ADAM_BYTES = 28  # per parameter: fp32 weight, gradient and two moments are read, weight and moments written
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What one process gets out of its machine in a second.
-
-    Attributes:
-        flops: floating-point operations of matrix products, at the dtype of the computation.
-        memory: bytes read and written in the memory of the device.
-        local, network: bytes sent in a collective within a machine of GPUS_PER_MACHINE, and between machines.
-        host: bytes of optimizer state that move in the CPU's memory and over its bus, for offloading.
-    """
-
-    flops: float
-    memory: float
-    local: float
-    network: float
-    host: float
-
-
-# Dense bf16 at 40 % of the data sheet's peak, HBM at 80 %; NVLink 4 and one 400 Gbit/s InfiniBand port per GPU.
-GPU_RATES = {
-    "H100": Rates(flops=4e14, memory=2.7e12, local=3e11, network=4e10, host=2e10),
-    "H200": Rates(flops=4e14, memory=3.8e12, local=3e11, network=4e10, host=2e10),
-}
-
-
-@dataclass(frozen=True)
-class ModelSize:
-    """What a cost depends on; `parameters` counts tied weights once."""
-
-    parameters: int
-    layers: int
-    hidden: int
-    vocabulary: int
-
-    @classmethod
-    def of(cls, config, trust_remote_code: bool = False) -> "ModelSize":
-        """Counted on a model without storage, built from its config."""
-        from transformers import AutoModelForCausalLM
-
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-        text = config.get_text_config()
-        return cls(
-            sum(p.numel() for p in model.parameters()), text.num_hidden_layers, text.hidden_size, text.vocab_size
-        )
 
 
 @dataclass(frozen=True)
@@ -117,10 +70,8 @@ def peak_bytes(size: ModelSize, layout: Layout, memory: PassMemory | None) -> tu
 
 
 def step_flops(size: ModelSize, recipe: Recipe) -> float:
-    """Floating-point operations of one optimizer step: 6 per parameter and token, and attention's 12 x layers x width x
-    seq_len per token (Chowdhery et al. 2022, appendix B); a third more with gradient checkpointing."""
-    tokens = recipe.global_batch_size * recipe.seq_len
-    flops = tokens * (6 * size.parameters + 12 * size.layers * size.hidden * recipe.seq_len)
+    """Floating-point operations of one optimizer step; gradient checkpointing adds a third."""
+    flops = size.training_flops(recipe.global_batch_size * recipe.seq_len, recipe.seq_len)
     return flops * (4 / 3 if recipe.gradient_checkpointing else 1)
 
 

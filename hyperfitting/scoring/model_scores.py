@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet
+from ..terminal import Progress, make_console
 from .conditions import Condition, model_and_contexts
 from .model_metrics import MODEL_METRICS, SIDES
 from .scores import Score, summarize
@@ -31,6 +32,7 @@ def score_with_models(
     dtype: str = "float32",
     trust_remote_code: bool = False,
     advance: Callable[[str], None] = lambda what: None,
+    progress: Progress | None = None,
 ) -> dict[str, ModelScores]:
     """Teacher-force every condition's model through its own texts and through the true continuations.
 
@@ -40,6 +42,7 @@ def score_with_models(
     Raises:
         UserError: no model is noted or it cannot be loaded, it is not the one that made the texts, no token ids.
     """
+    progress = progress or Progress(make_console(quiet=True))
     measured: dict[tuple, list[np.ndarray]] = {}
     sets = [texts for condition in conditions for texts in condition.sets]
     for name, revision in dict.fromkeys(_model_of(texts) for texts in sets):
@@ -51,7 +54,7 @@ def score_with_models(
                 key = _key(texts, side)
                 if key not in measured:
                     advance(f"{texts.name}: {side} continuations")
-                    measured[key] = _measure(model, texts, side, batch_size)
+                    measured[key] = _measure(model, texts, side, batch_size, progress)
         del model
     return {condition.name: _summarize(condition, measured) for condition in conditions}
 
@@ -91,7 +94,7 @@ def _key(texts: GenerationSet, side: str) -> tuple:
     return shared if side == "original" else (*shared, texts.name, id(texts))
 
 
-def _measure(model, texts: GenerationSet, side: str, batch_size: int) -> list[np.ndarray]:
+def _measure(model, texts: GenerationSet, side: str, batch_size: int, progress: Progress) -> list[np.ndarray]:
     """(tokens, 6) of each text, in order, on every process; an empty array where there is no continuation."""
     from accelerate import PartialState
     from accelerate.utils import gather_object
@@ -101,7 +104,15 @@ def _measure(model, texts: GenerationSet, side: str, batch_size: int) -> list[np
     state = PartialState()
     mine = there[state.process_index :: state.num_processes]
     contexts = [texts.texts[i].context_ids for i in mine]
-    found = measure_continuations(model, contexts, [continuations[i] for i in mine], batch_size)
+    each = sum(len(texts.texts[i].context_ids) + len(continuations[i]) for i in mine) // max(1, len(mine))
+    with progress.task(f"{texts.name}, {side} continuations", len(mine), "text") as task:
+        found = measure_continuations(
+            model,
+            contexts,
+            [continuations[i] for i in mine],
+            batch_size,
+            advance=lambda count: task.advance(count, tokens=count * each),
+        )
     pairs = list(zip(mine, found, strict=True))
     measured = dict(gather_object(pairs) if state.num_processes > 1 else pairs)
     return [measured.get(i, np.empty((0, len(MEASURES)))) for i in range(len(continuations))]

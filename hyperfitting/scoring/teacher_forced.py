@@ -78,6 +78,7 @@ def measure_rows(
     batch_size: int,
     poll: Callable[[], None] = lambda: None,
     measures: Callable = position_measures,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> torch.Tensor:
     """(n, seq_len) ids -> (n, columns of `measures`) fp32 on the model's device: means over each row's predictions.
 
@@ -86,6 +87,7 @@ def measure_rows(
     Args:
         poll: called before each batch.
         measures: `position_measures`, or `position_losses` for the loss alone.
+        advance: called with the number of rows that were measured.
     """
     measured: list = [None] * len(rows)
     training = model.training
@@ -95,7 +97,9 @@ def measure_rows(
 
     model.eval()
     try:
-        forward_texts(_logits(model), rows.tolist(), batch_size, rows.device, measure, before_batch=poll)
+        forward_texts(
+            _logits(model), rows.tolist(), batch_size, rows.device, measure, before_batch=poll, after_batch=advance
+        )
     finally:
         model.train(training)
     return torch.stack(measured)

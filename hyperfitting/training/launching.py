@@ -12,7 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from ..errors import UserError
-from ..processes import world_size
+from ..hardware import use_all_cores
+from ..processes import find_launcher, world_size
 from .precision import configure_deepspeed
 from .recipe import Recipe
 
@@ -31,17 +32,8 @@ class LaunchRequest:
 
 def launch_request() -> LaunchRequest | None:
     """What the `accelerate launch` above this process was asked for; None when there is none."""
-    import psutil
-    from accelerate.commands.launch import launch_command_parser
-
-    for ancestor in psutil.Process().parents():
-        try:
-            arguments = _launch_arguments(ancestor.cmdline())
-        except psutil.Error:
-            continue
-        if arguments is not None:
-            return _interpret(launch_command_parser().parse_args(arguments), Path(ancestor.cwd()))
-    return None
+    launcher = find_launcher()
+    return _interpret(launcher.arguments, launcher.folder) if launcher else None
 
 
 def read_accelerate_config(path: str | Path, num_processes: int | None = None) -> LaunchRequest:
@@ -52,17 +44,6 @@ def read_accelerate_config(path: str | Path, num_processes: int | None = None) -
     if num_processes:
         arguments = ["--num_processes", str(num_processes), *arguments]
     return _interpret(launch_command_parser().parse_args(arguments), Path.cwd())
-
-
-def _launch_arguments(command: list[str]) -> list[str] | None:
-    """The arguments of `accelerate launch`, in any of its spellings, or None for another command."""
-    for index, word in enumerate(command):
-        name = Path(word).name
-        if name == "accelerate-launch" or word == "accelerate.commands.launch":
-            return command[index + 1 :]
-        if name == "accelerate" and command[index + 1 : index + 2] == ["launch"]:
-            return command[index + 2 :]
-    return None
 
 
 def _interpret(args, cwd: Path) -> LaunchRequest:
@@ -91,6 +72,11 @@ def _interpret(args, cwd: Path) -> LaunchRequest:
         mixed_precision=args.mixed_precision or getattr(config, "mixed_precision", None),
         config_file=path,
     )
+
+
+def mixed_precision(recipe: Recipe, request: LaunchRequest | None, on_cpu: bool) -> str:
+    """bf16 or no: what the recipe says, else the launch, else bf16 on a GPU and no on a CPU."""
+    return recipe.mixed_precision or (request.mixed_precision if request else None) or ("no" if on_cpu else "bf16")
 
 
 def use_cpu() -> None:
@@ -122,12 +108,13 @@ def create_accelerator(recipe: Recipe, cpu: bool = False):
     request = launch_request()
     num_processes = world_size()
     on_cpu = not torch.cuda.is_available()
+    use_all_cores()
     if on_cpu and not cpu and (num_processes > 1 or _uses("DEEPSPEED") or _uses("FSDP")):
         raise UserError("a distributed run was launched and no GPU was found: add --cpu to train on the CPU")
     if on_cpu:
         os.environ["DS_ACCELERATOR"] = "cpu"  # found out anyway, with a warning
     micro, accumulation = recipe.accumulation_steps(num_processes)
-    precision = recipe.mixed_precision or (request.mixed_precision if request else None) or ("no" if on_cpu else "bf16")
+    precision = mixed_precision(recipe, request, on_cpu)
     if precision not in ("no", "bf16"):
         raise UserError(f"mixed precision {precision} is not supported: use bf16 or no in the accelerate config")
     trackers = [] if recipe.report_to == "none" else recipe.report_to.split(",")
