@@ -20,9 +20,11 @@ import torch
 from common import SHAPES, llama_config, median_range, peak_memory, report, save_random_llama
 from train_speed import StepClock, timed_hyperfitter
 
-from hyperfitting.planning.cost_model import Layout, ModelSize, peak_bytes, step_time
+from hyperfitting.hardware import GPUS
+from hyperfitting.models import ModelSize
+from hyperfitting.planning.cost_model import Layout, peak_bytes, step_time
 from hyperfitting.planning.pass_memory import pass_memory
-from hyperfitting.planning.plan import assumed_rates
+from hyperfitting.planning.plan import assumed_gpu
 from hyperfitting.training.recipe import Recipe
 
 REPOSITORY, GIB = Path(__file__).parent.parent, 2**30
@@ -43,7 +45,7 @@ def work(args) -> None:
     fitter = timed_hyperfitter(args.work / "model", rows, True, False, args.work / "out", **recipe)
     fitter.fit()
     # A CPU's peak is the process's: of what was there when training began only the weights count.
-    others = 0 if torch.cuda.is_available() else fitter.clock.memory_before - 4 * fitter.parameters
+    others = 0 if torch.cuda.is_available() else fitter.clock.memory_before - 4 * fitter.size.parameters
     facts = {**StepClock.step_seconds(fitter.clock), "peak": peak_memory() - others}
     (args.work / "result.json").write_text(json.dumps(facts))
 
@@ -73,11 +75,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.work:
         return work(args)
-    name, rates = assumed_rates()
+    name = assumed_gpu()
+    rates = GPUS[name].rates()
     rows, facts = [], {}
     with tempfile.TemporaryDirectory() as folder:
         for size in args.sizes:
             config = llama_config(size)
+            counted = ModelSize.of_config(config)
             if gpu or size == "15m":
                 save_random_llama(size, Path(folder) / "model")
             for option, (strategy, recipe) in OPTIONS.items():
@@ -85,8 +89,8 @@ def main() -> None:
                 micro, accumulation = recipe.accumulation_steps(1)
                 layout = Layout(strategy, 1, True, accumulation)
                 memory = pass_memory(config, micro, recipe.seq_len, True, recipe.gradient_checkpointing)
-                on_gpu, on_cpu = peak_bytes(ModelSize.of(config), layout, memory)
-                estimate = step_time(ModelSize.of(config), recipe, layout, rates).seconds
+                on_gpu, on_cpu = peak_bytes(counted, layout, memory)
+                estimate = step_time(counted, recipe, layout, rates).seconds
                 there = gpu or (size == "15m" and strategy == "single")
                 found = measure(size, option, args.steps, Path(folder)) if there else None
                 facts[f"{size}, {option}"] = {"counted": [on_gpu, on_cpu], "estimated_s": estimate, "measured": found}

@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "Corpus": "corpus",
     "Hyperfitter": "training.hyperfitter",
-    "HyperfitResult": "training.hyperfitter",
+    "HyperfitResult": "training.result",
     "Recipe": "training.recipe",
     "RecipeError": "training.recipe",
     "TrainingError": "errors",

@@ -66,8 +66,8 @@ class Inspected(Hyperfitter):
         self.facts["master_dtypes"] = sorted({str(t.dtype) for t in after})
         weights = [getattr(p, "ds_tensor", p) for p in self.model.parameters()]
         weights = [w.to_local() if hasattr(w, "to_local") else w for w in weights]
-        self.facts["weight_share"] = sum(w.numel() for w in weights) / self.parameters
-        self.facts["state_share"] = sum(m.numel() for m in self._moments()) / self.parameters
+        self.facts["weight_share"] = sum(w.numel() for w in weights) / self.size.parameters
+        self.facts["state_share"] = sum(m.numel() for m in self._moments()) / self.size.parameters
         self.facts["moment_dtypes"] = sorted({str(m.dtype) for m in self._moments()})
         if self.facts["strategy"] == "deepspeed":
             self.facts["clipping"] = [

@@ -213,3 +213,46 @@ def test_tokens_that_the_model_does_not_know(tiny, tmp_path):
         Hyperfitter(
             model, tiny / "fp32", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "r"}
         ).fit()
+
+
+def given(tiny, folder, **changes):
+    """A Hyperfitter of a loaded model, which is trained in place."""
+    model = AutoModelForCausalLM.from_pretrained(tiny / "fp32", dtype=torch.float32)
+    return Hyperfitter(
+        model, tiny / "fp32", **{**TINY_RECIPE, "dataset": tiny / "stories.jsonl", "output_dir": folder, **changes}
+    )
+
+
+def test_a_model_that_was_given_is_trained_once(tiny, tmp_path):
+    run = given(tiny, tmp_path / "run", epochs=1)
+    run.fit()
+    for again in (dict(overwrite=True), dict(resume="auto")):
+        with pytest.raises(UserError, match="already trained the model object .*: load it again"):
+            run.fit(**again)
+    assert len(read_losses(tmp_path / "run")) == 4  # and nothing of the first is lost
+
+
+def test_an_interrupted_fit_of_a_given_model_goes_on_with_it(tiny, tmp_path, reference):
+    run = given(tiny, tmp_path / "run")
+    step = run._step
+
+    def signalled(rows):
+        run._signalled |= run.progress.step == 5
+        step(rows)
+
+    run._step = signalled
+    assert run.fit().status == "interrupted"
+    with pytest.raises(UserError, match="already trained"):
+        run.fit(overwrite=True)
+    run._step = step
+    assert run.fit(resume="auto").status == "finished"
+    assert read_losses(tmp_path / "run") == read_losses(reference)
+
+
+def test_the_console_names_threads_and_compares_before_with_after(tiny, tmp_path, capsys):
+    fitter(tiny, tmp_path / "run", epochs=1).fit()
+    shown = capsys.readouterr().out
+    assert f"One process on 1 x CPU ({torch.get_num_threads()} thread" in shown
+    lines = [line for line in shown.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 2 and all("train loss" in line and "TTR" in line for line in lines)
+    assert "greedy texts that end in a loop" in shown and "95 % bootstrap over rows or texts" in " ".join(shown.split())

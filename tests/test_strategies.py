@@ -56,6 +56,8 @@ def test_shards_are_shards(strategy):
         assert facts["plain"]["weight_share"] <= 0.6
     if name != "ddp":
         assert facts["plain"]["state_share"] <= 0.6
+    else:  # everything everywhere
+        assert facts["plain"]["weight_share"] == facts["plain"]["state_share"] == 1.0
 
 
 def test_a_bf16_checkpoint_moves_under_fp32_masters(strategy):

@@ -1,19 +1,20 @@
-"""What a person watching a run sees. Only the main process prints; without a terminal, one line per evaluation."""
+"""What a person watching a run sees. Only the main process prints; without a terminal, evaluations and a line a minute."""
 
+import bisect
 import contextlib
 import time
 from collections import deque
+from collections.abc import Iterator
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from ..terminal import make_console
+from ..hardware import GPUS, describe_cores, gpu_here
+from ..terminal import Progress, make_console
+from .evaluation import Evaluation
 from .launching import strategy_of
-
-# Dense bf16 matrix rates of the vendors' data sheets, FLOP/s.
-PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "B200": 2250e12, "A100": 312e12, "L40S": 362e12, "RTX 4090": 165e12}
+from .progress import evaluation_steps
 
 
 class RunConsole:
@@ -21,69 +22,71 @@ class RunConsole:
 
     def __init__(self, enabled: bool):
         self.console = make_console(quiet=not enabled)
-        self.times: deque[float] = deque(maxlen=21)
-        self.progress = self.task = None
+        self.progress = Progress(self.console)
+        self.open = contextlib.ExitStack()
 
     def __enter__(self) -> "RunConsole":
+        self.times: deque[float] = deque(maxlen=21)
+        self.seconds_per_step, self.seconds_of = None, {}
+        self.open.enter_context(self.progress)
         return self
 
     def __exit__(self, *exception) -> None:
-        if self.progress is not None:
-            self.progress.stop()
+        self.open.close()
 
     def start(self, fitter) -> None:
-        """Say what is about to happen, and begin the progress bar."""
-        recipe, accelerator = fitter.recipe, fitter.accelerator
+        """Say what is about to happen, and begin to say how far it is."""
+        recipe, accelerator, size = fitter.recipe, fitter.accelerator, fitter.size
         world, per_epoch = accelerator.num_processes, recipe.steps_per_epoch()
-        self.tokens = recipe.global_batch_size * recipe.seq_len
-        self.flops = 6 * fitter.parameters * self.tokens
+        self.total, self.evaluation_steps = recipe.total_steps(), evaluation_steps(recipe)
         self.device = accelerator.device
-        name = torch.cuda.get_device_name() if self.device.type == "cuda" else ""
-        peak = next((rate for key, rate in PEAK_FLOPS.items() if key in name), None)
-        self.peak = peak * world if peak and accelerator.mixed_precision == "bf16" else None
+        self.tokens = recipe.global_batch_size * recipe.seq_len
+        self.flops = size.training_flops(self.tokens, recipe.seq_len)
+        gpu = gpu_here() if self.device.type == "cuda" else None
+        self.peak = GPUS[gpu].flops * world if gpu and accelerator.mixed_precision == "bf16" else None
         plugin, strategy = accelerator.state.deepspeed_plugin, strategy_of(accelerator)
         kind = {"single": "One process", "ddp": "DDP", "fsdp": "FSDP2"}.get(strategy) or f"ZeRO-{plugin.zero_stage}"
+        on_gpu = self.device.type == "cuda"
+        device = torch.cuda.get_device_name() if on_gpu else f"CPU ({describe_cores()})"
         self.console.print(
-            f"[bold]Hyperfitting[/bold] {recipe.model}: {fitter.parameters:,} parameters, {recipe.num_train} rows of "
+            f"[bold]Hyperfitting[/bold] {recipe.model}: {size.parameters:,} parameters, {recipe.num_train} rows of "
             f"{recipe.seq_len} tokens, {recipe.epochs} epochs of {per_epoch} steps at learning rate {recipe.learning_rate:g}\n"
-            f"{kind} on {world} x {name or 'CPU'}, {'fp32' if accelerator.mixed_precision == 'no' else 'bf16'}; global batch "
+            f"{kind} on {world} x {device}, {'fp32' if accelerator.mixed_precision == 'no' else 'bf16'}; global batch "
             f"{recipe.global_batch_size} = {fitter.micro} rows x {fitter.accumulation} passes x {world} processes; "
             f"run in {recipe.output_dir}"
         )
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, transient=True)
-        self.task = self.progress.add_task("starting", total=recipe.total_steps(), completed=fitter.progress.step)
-        if self.console.is_terminal:
-            self.progress.start()
+        self.training = self.open.enter_context(
+            self.progress.task("training", self.total, "step", fitter.progress.step)
+        )
 
     def step(self, record: dict) -> None:
+        """Note a step. The time left is that of its steps and, once one was timed, of its evaluations."""
         self.times.append(time.perf_counter())
-        parts = [f"epoch {record['epoch']:.1f}", f"loss {record['loss']:.4f}"]
         if len(self.times) > 1:
-            per_step = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
-            parts.append(f"{self.tokens / per_step:,.0f} tokens/s")
+            self.seconds_per_step = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+        parts, left = [f"epoch {record['epoch']:.1f}", f"loss {record['loss']:.4f}"], None
+        if self.seconds_per_step:
+            parts.append(f"{self.tokens / self.seconds_per_step:,.0f} tokens/s")
             if self.peak:
-                parts.append(f"MFU {self.flops / per_step / self.peak:.0%}")
+                parts.append(f"MFU {self.flops / self.seconds_per_step / self.peak:.0%}")
+            evaluations = len(self.evaluation_steps) - bisect.bisect_right(self.evaluation_steps, record["step"])
+            left = (self.total - record["step"]) * self.seconds_per_step
+            left += evaluations * self.seconds_of.get("evaluating", 0.0)
         if self.device.type == "cuda":
             parts.append(f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-        self.progress.update(self.task, completed=record["step"], description="  ".join(parts))
+        self.training.update(record["step"], "  ".join(parts), left)
 
     @contextlib.contextmanager
-    def busy(self, what: str):
+    def busy(self, what: str) -> Iterator[None]:
         """Name a pause in the training; it does not count towards tokens/s."""
-        if self.progress is not None:
-            self.progress.update(self.task, description=what)
-        yield
+        begun = time.perf_counter()
+        with self.progress.task(what):
+            yield
+        self.seconds_of[what] = time.perf_counter() - begun
         self.times.clear()
 
-    def evaluation(self, record: dict) -> None:
-        parts = [f"epoch {record['epoch']:5.2f}", f"step {record['step']:5d}"]
-        parts += [f"train loss {record['train_loss']:.3f}", f"validation loss {record['validation_loss']:.3f}"]
-        parts += [f"entropy {record['entropy']:.3f}"]
-        if record.get("ttr") is not None:
-            original = record["original_ttr"]
-            parts += [f"TTR {record['ttr']:.3f}" + (f" (original text {original:.3f})" if original is not None else "")]
-        self.console.print("  ".join(parts))
+    def evaluation(self, evaluation: Evaluation) -> None:
+        self.console.print(evaluation.line())
 
     def note(self, message: str) -> None:
         self.console.print(Text(message, style="dim"))
@@ -93,8 +96,8 @@ class RunConsole:
 
     def finish(self, result, run) -> None:
         """The table before -> after, two continuations side by side, and where everything is."""
-        self.progress.stop()
-        self.console.print(results_table(result.before, result.after))
+        self.open.close()
+        self.console.print(results_table(Evaluation.from_json(result.before), Evaluation.from_json(result.after)))
         texts = _probe_texts(run, result)
         if texts:
             self.console.print(texts)
@@ -110,47 +113,29 @@ class RunConsole:
         )
 
 
-def results_table(before: dict, after: dict) -> Table:
+def results_table(before: Evaluation, after: Evaluation) -> Table:
     """Before -> after with 95 % bootstrap intervals; n and the definition of each number in the caption."""
-    table = Table(title="Before and after hyperfitting", caption=signature(after), caption_justify="left")
+    table = Table(title="Before and after hyperfitting", caption=Text(signature(after)), caption_justify="left")
     table.add_column("")
     for name in ("before", "after", "original text"):
         table.add_column(name, justify="right")
-    rows = [
-        ("training loss, nats", "train_loss", 3),
-        ("validation loss, nats", "validation_loss", 3),
-        ("entropy, nats", "entropy", 3),
-        ("probability of the top token", "mass_top1", 3),
-        ("TTR of greedy continuations", "ttr", 3),
-        ("rep-4 of greedy continuations", "rep_4", 3),
-        ("greedy texts that end in a loop", "loop_rate", 3),
-    ]
-    for label, key, digits in rows:
-        if after.get(key) is not None:
-            original = after.get(f"original_{key}")
-            shown = [_with_interval(r[key], r.get(f"{key}_ci"), digits) for r in (before, after)]
-            table.add_row(label, *shown, "" if original is None else f"{original:.{digits}f}")
+    for label, *values in after.compared(before):
+        table.add_row(label, *(Text(value) for value in values))
     return table
 
 
-def signature(record: dict) -> str:
+def signature(evaluation: Evaluation) -> str:
     """What the numbers of an evaluation are, in one line."""
     from .. import __version__
 
-    parts = [
-        f"loss and entropy: {record['n_rows']} validation rows ({record['n_train_rows']} training rows), fp32 softmax"
-    ]
-    if record.get("n_texts"):
+    rows, training_rows = evaluation.n_rows, evaluation.n_train_rows
+    parts = [f"loss and entropy: {rows} validation rows ({training_rows} training rows), fp32 softmax"]
+    if evaluation.n_texts:
         parts.append(
-            f"TTR: last 96 tokens of {record['n_texts'] - record['n_too_short']} greedy texts, end of sequence banned"
-            + (f", {record['n_too_short']} too short" if record["n_too_short"] else "")
+            f"TTR: last 96 tokens of {evaluation.n_texts - evaluation.n_too_short} greedy texts, end of sequence banned"
+            + (f", {evaluation.n_too_short} too short" if evaluation.n_too_short else "")
         )
-    return "; ".join(parts) + f"; \\[low, high]: 95 % bootstrap over rows or texts; hyperfitting {__version__}"
-
-
-def _with_interval(value: float, interval, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return f"{text} [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]".replace("[", "\\[") if interval else text
+    return "; ".join(parts) + f"; [low, high]: 95 % bootstrap over rows or texts; hyperfitting {__version__}"
 
 
 def _probe_texts(run, result) -> Table | None:

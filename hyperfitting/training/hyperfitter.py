@@ -4,9 +4,7 @@ import contextlib
 import dataclasses
 import gc
 import json
-import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,58 +12,23 @@ import torch
 from ..codec import as_codec, load_codec
 from ..corpus import Corpus, build_corpus
 from ..errors import TrainingError, UserError
-from ..files import lock_folder, write_atomically
 from ..host_memory import kept_memory
-from ..models import (
-    DTYPES,
-    check_no_dropout,
-    check_vocabulary,
-    count_parameters,
-    disable_dropout,
-    end_ids,
-    load_config,
-    load_for_training,
-    source_dtype,
-)
+from ..models import DTYPES, ModelSize, check_vocabulary, end_ids, load_config, source_dtype
 from ..processes import is_main_process
-from ..scoring import bootstrap_interval
-from ..scoring.teacher_forced import position_losses
-from . import evaluation, launching, precision
+from . import launching, precision
 from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, set_newer_aside
 from .console import RunConsole
 from .curves import draw_curves
 from .environment import describe_environment
+from .evaluation import Evaluation, evaluate, probe_records
 from .final_model import check_written_model, push_to_hub, write_model
+from .model import load_model, make_optimizer
 from .progress import Progress
 from .recipe import Recipe
+from .result import HyperfitResult, read_result, write_result
 from .run_folder import RunFolder
+from .signals import Interrupted, catch_signals
 from .steps import LateReader, epoch_order, next_token_loss
-
-
-@dataclass(frozen=True)
-class HyperfitResult:
-    """What `Hyperfitter.fit` returns.
-
-    Attributes:
-        status: finished, or interrupted (by SIGTERM or SIGINT; `fit(resume="auto")` goes on).
-        stop_reason: epochs, stop_at_loss, saturated, or None when interrupted.
-        before, after: the evaluations at step 0 and at the end, as in metrics.jsonl.
-        history: every record of metrics.jsonl.
-    """
-
-    status: str
-    stop_reason: str | None
-    steps: int
-    before: dict
-    after: dict
-    history: list[dict]
-    run_dir: Path
-    final_dir: Path | None
-    early_stopped_dir: Path | None
-
-
-class Interrupted(Exception):
-    """SIGTERM or SIGINT reached some rank; raised on all of them at the same point."""
 
 
 class Hyperfitter:
@@ -104,6 +67,7 @@ class Hyperfitter:
         self.run = RunFolder(self.recipe.output_dir)
         self.console = RunConsole(is_main_process())
         self._given_corpus, self._cpu = corpus, cpu
+        self._given_is_trained = self._interrupted = False
 
     def fit(self, resume: str | Path | None = None, overwrite: bool = False) -> HyperfitResult:
         """Train to the end of the recipe, or go on from a checkpoint.
@@ -113,14 +77,21 @@ class Hyperfitter:
             overwrite: delete the run that `output_dir` holds first.
 
         Raises:
-            UserError: see `Hyperfitter`.
+            UserError: see `Hyperfitter`; also when the model object that was given was trained by an earlier fit.
             TrainingError: a non-finite loss or weight, a skipped step, or a saved model that does not load as it was.
         """
+        if self._given_is_trained and not (resume and self._interrupted):
+            raise UserError(
+                "this Hyperfitter has already trained the model object that it was given, so a second fit would not begin "
+                "with the model you loaded: load it again and give it to a new Hyperfitter, or give its name; only an "
+                "interrupted fit goes on, with resume='auto'"
+            )
         self.progress, self._signalled = Progress(), False
-        with self._sole_writer(resume, overwrite), self.console:
+        with self.run.sole_writer(bool(resume), overwrite), self.console:
             self._set_up(resume)
+            self._given_is_trained, self._interrupted = self._given_model is not None, False
             try:
-                with self._catch_signals(), kept_memory(self.accelerator.device):
+                with catch_signals(self._note_signal), kept_memory(self.accelerator.device):
                     self._train()
             except Interrupted:
                 with contextlib.suppress(Interrupted):
@@ -128,13 +99,14 @@ class Hyperfitter:
                 if self.progress.epoch_losses and self.progress.step % self.recipe.steps_per_epoch() == 0:
                     self._close_epoch()
                 self._save_checkpoint()
+                self._interrupted = True
                 self.console.interrupted(self.progress.step)
-                return self._result("interrupted")
+                return read_result(self.run, self.progress, "interrupted")
             return self._finish()
 
     # ------------------------------------------------------------------------------------------------------- set-up
 
-    def _set_up(self, resume) -> None:
+    def _set_up(self, resume: str | Path | None) -> None:
         recipe = self.recipe
         if self._cpu:
             launching.use_cpu()
@@ -143,40 +115,20 @@ class Hyperfitter:
         self.is_main = self.accelerator.is_main_process
 
         source = dict(revision=recipe.revision, trust_remote_code=recipe.trust_remote_code)
-        config = self._given_model.config if self._given_model is not None else load_config(recipe.model, **source)
+        given, tokenizer = self._given_model, self._given_tokenizer
+        config = load_config(recipe.model, **source) if given is None else given.config
         recipe.check_window(config)
-        self.codec = (
-            as_codec(self._given_tokenizer)
-            if self._given_tokenizer
-            else load_codec(recipe.model, recipe.tokenizer, **source)
-        )
+        self.codec = as_codec(tokenizer) if tokenizer else load_codec(recipe.model, recipe.tokenizer, **source)
         self.corpus = self._choose_rows(resume)
         largest = int(max(self.corpus.train.max(), self.corpus.validation.max()))
         check_vocabulary(config, largest, "the rows")
         self.save_dtype = DTYPES[recipe.save_dtype] if recipe.save_dtype else source_dtype(config)
 
-        model = (
-            self._given_model if self._given_model is not None else load_for_training(recipe.model, config, **source)
-        )
-        self.model_class, self.parameters = type(model), count_parameters(model)
-        if self._given_model is not None:
-            precision.check_fp32_source(model)
-            disable_dropout(model)
-        check_no_dropout(model)
-        self.banned = sorted(end_ids(model, self.codec))
-        if recipe.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if recipe.torch_compile:
-            model.compile()
-        optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            betas=(recipe.adam_beta1, recipe.adam_beta2),
-            eps=recipe.adam_epsilon,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        with self.console.busy("loading the model"):
+            model = load_model(recipe, config, given)
+            self.model_class, self.size = type(model), ModelSize.of(model)
+            self.banned = sorted(end_ids(model, self.codec))
+            self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(recipe, model))
         precision.check_prepared(self.accelerator, self.model, self.optimizer, recipe)
         self.model.train()
 
@@ -190,7 +142,7 @@ class Hyperfitter:
             self._resume(resume)
         self.console.start(self)
 
-    def _choose_rows(self, resume) -> Corpus:
+    def _choose_rows(self, resume: str | Path | None) -> Corpus:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
         if self.is_main and not (resume and self.run.corpus.is_dir()):
             corpus = self._given_corpus or build_corpus(self.recipe, self.codec)
@@ -318,61 +270,30 @@ class Hyperfitter:
         """Measure the validation rows and continue the probe's contexts; compare with the best so far."""
         recipe, progress = self.recipe, self.progress
         with self.console.busy("evaluating"):
-            measures = evaluation.measure_rows_together(
-                self.accelerator, self.model, self.corpus.validation, recipe.per_device_eval_batch_size, self._poll
+            measured, continued = evaluate(
+                self.accelerator,
+                self.model,
+                self.model_class,
+                corpus=self.corpus,
+                recipe=recipe,
+                banned=self.banned,
+                progress=self.console.progress,
+                poll=self._poll,
             )
-            record = {"kind": "evaluation", "step": progress.step, "epoch": self._epoch(progress.step)}
-            record |= {"epoch_train_loss": progress.last_epoch_loss, **evaluation.summarize_rows(measures)}
-            record |= self._measure_training_rows()
-            if recipe.probe_contexts:
-                record |= self._probe()
-        self._log(record)
-        self.console.evaluation(record)
-        is_best = progress.note_evaluation(record, recipe)
+        evaluation = Evaluation(
+            step=progress.step,
+            epoch=self._epoch(progress.step),
+            epoch_train_loss=progress.last_epoch_loss,
+            **measured,
+        )
+        if self.is_main and continued:
+            texts = probe_records(self.corpus.validation, recipe.probe_context_len, continued, self.codec)
+            self.run.write_probe(progress.step, texts)
+        self._log(evaluation.to_json())
+        self.console.evaluation(evaluation)
+        is_best = progress.note_evaluation(evaluation, recipe)
         if is_best and recipe.keep_early_stopped:
             self._write_model(self.run.early_stopped)
-
-    def _measure_training_rows(self) -> dict:
-        rows = self.corpus.train[: len(self.corpus.validation)]
-        losses = evaluation.measure_rows_together(
-            self.accelerator,
-            self.model,
-            rows,
-            self.recipe.per_device_eval_batch_size,
-            poll=self._poll,
-            measures=position_losses,
-        )[:, 0]
-        return {
-            "train_loss": float(losses.mean()),
-            "train_loss_ci": bootstrap_interval(losses),
-            "n_train_rows": len(rows),
-        }
-
-    def _probe(self) -> dict:
-        recipe, rows = self.recipe, self.corpus.validation[: self.recipe.probe_contexts]
-        continued = evaluation.probe(
-            self.accelerator,
-            self.model,
-            self.model_class,
-            rows,
-            context_len=recipe.probe_context_len,
-            max_length=recipe.probe_max_length,
-            banned=self.banned,
-            poll=self._poll,
-        )
-        texts = continued.tolist()
-        if self.is_main:
-            probed = []
-            for index, (row, ids) in enumerate(zip(rows.tolist(), texts, strict=True)):
-                context = row[: recipe.probe_context_len]
-                record = {"id": index, "context_ids": context, "continuation_ids": ids}
-                record |= {"context": self.codec.decode(context), "continuation": self.codec.decode(ids)}
-                probed.append(record)
-            self.run.write_probe(self.progress.step, probed)
-        original = evaluation.summarize_texts(rows[:, recipe.probe_context_len : recipe.probe_max_length].tolist())
-        return evaluation.summarize_texts(texts) | {
-            f"original_{name}": original[name] for name in ("ttr", "ttr_ci", "rep_4")
-        }
 
     # --------------------------------------------------------------------------------------------------------- saving
 
@@ -403,7 +324,7 @@ class Hyperfitter:
         self._write_model(self.run.final)
         for tracker in self.accelerator.trackers:
             tracker.finish()
-        result = self._result("finished")
+        result = read_result(self.run, self.progress, "finished")
         self._free()
         if self.is_main:  # the other ranks are done: what follows needs no collective
             expected = result.after["validation_loss"]
@@ -417,19 +338,13 @@ class Hyperfitter:
                     expected=expected,
                 )
             self.console.note(f"reloaded {self.run.final}: validation loss {loss:.4f}, the run's last {expected:.4f}")
-            self._write_result(result)
+            write_result(result, self.run, self.progress, self.size.parameters, self.corpus.fingerprint)
             draw_curves(self.run)
             if self.recipe.push_to_hub:
                 name = self.recipe.hub_model_id or Path(self.recipe.output_dir).name
                 self.console.note(f"uploaded to {push_to_hub(self.run.final, name)}")
         self.console.finish(result, self.run)
         return result
-
-    def _write_result(self, result: HyperfitResult) -> None:
-        summary = {name: value for name, value in dataclasses.asdict(result).items() if name != "history"}
-        summary |= {"parameters": self.parameters, "corpus_fingerprint": self.corpus.fingerprint}
-        summary |= {name: getattr(self.progress, name) for name in ("best_validation_loss", "best_step")}
-        write_atomically(self.run.result, json.dumps(summary, indent=2, default=str) + "\n")
 
     def _free(self) -> None:
         """Let go of model, optimizer and gradients, so that the saved model can be loaded where they were."""
@@ -452,50 +367,8 @@ class Hyperfitter:
             numbers = {k: v for k, v in record.items() if isinstance(v, int | float) and k != "step"}
             self.accelerator.log({f"{record['kind']}/{k}": v for k, v in numbers.items()}, step=record["step"])
 
-    def _result(self, status: str) -> HyperfitResult:
-        history = self.run.read_metrics()
-        evaluations = self.run.evaluations() or [{}]
-        finished, early = status == "finished", self.run.early_stopped
-        return HyperfitResult(
-            status=status,
-            stop_reason=self.progress.stop_reason if finished else None,
-            steps=self.progress.step,
-            before=evaluations[0],
-            after=evaluations[-1],
-            history=history,
-            run_dir=self.run.path,
-            final_dir=self.run.final if finished else None,
-            early_stopped_dir=early if early.is_dir() else None,
-        )
-
-    @contextlib.contextmanager
-    def _sole_writer(self, resume, overwrite: bool):
-        if not is_main_process():
-            yield
-            return
-        self.run.check_free(bool(resume), overwrite)
-        with lock_folder(self.run.path, "output_dir"):
-            if overwrite:
-                self.run.clear()
-            yield
-
-    @contextlib.contextmanager
-    def _catch_signals(self):
-        """Turn SIGTERM and SIGINT into a flag that all ranks read at the same step; a second SIGINT ends the process."""
-
-        def note(number, frame):
-            self._signalled = True
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-        try:
-            old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not in the main thread, where Python allows no handler
-            old = {}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)
+    def _note_signal(self) -> None:
+        self._signalled = True
 
     def _poll(self) -> None:
         """Raise Interrupted on every rank if one was signalled; collective."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from .evaluation import Evaluation
 from .recipe import Recipe
 
 CARD = """---
@@ -20,7 +21,8 @@ it is meant for greedy continuation of text, and it may quote its training rows.
 |---|---|---|
 {rows}
 
-Means over {n_rows} validation rows and {n_texts} greedy continuations; in brackets 95 % bootstrap intervals.
+Means over {n_rows} validation rows and {n_texts} greedy continuations (TTR: their last 96 tokens); in brackets 95 % bootstrap
+intervals.
 
 ## Recipe
 
@@ -28,46 +30,29 @@ Means over {n_rows} validation rows and {n_texts} greedy continuations; in brack
 {recipe}```
 """
 
-SHOWN = (
-    ("training loss, nats", "train_loss"),
-    ("validation loss, nats", "validation_loss"),
-    ("entropy, nats", "entropy"),
-    ("TTR, last 96 tokens", "ttr"),
-    ("rep-4", "rep_4"),
-)
-
 
 def write_model_card(folder: Path, recipe: Recipe, evaluations: list[dict]) -> None:
     """Write README.md into a model folder as of the last of `evaluations`, with the Hub's metadata on top."""
-    before, after = evaluations[0], evaluations[-1]
+    before, after = Evaluation.from_json(evaluations[0]), Evaluation.from_json(evaluations[-1])
     is_id = "/" in recipe.model and not Path(recipe.model).exists() and not recipe.model.startswith("builtin/")
     header = {
         "library_name": "transformers",
         "tags": ["hyperfitting"],
         **({"base_model": recipe.model} if is_id else {}),
     }
-    rows = [
-        f"| {label} | {_cell(before, key)} | {_cell(after, key)} |"
-        for label, key in SHOWN
-        if after.get(key) is not None
-    ]
+    rows = [f"| {label} | {old} | {new} |" for label, old, new, _ in after.compared(before)]
     text = CARD.format(
         header=yaml.safe_dump(header, sort_keys=False),
         name=Path(recipe.output_dir).name,
         model=recipe.model if is_id or recipe.model.startswith("builtin/") else Path(recipe.model).name,
         num_train=recipe.num_train,
         seq_len=recipe.seq_len,
-        steps=after["step"],
+        steps=after.step,
         batch=recipe.global_batch_size,
         rate=recipe.learning_rate,
         rows="\n".join(rows),
-        n_rows=after["n_rows"],
-        n_texts=after.get("n_texts", 0),
+        n_rows=after.n_rows,
+        n_texts=after.n_texts or 0,
         recipe=yaml.safe_dump(recipe.to_dict(), sort_keys=False),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def _cell(record: dict, key: str) -> str:
-    low, high = record[f"{key}_ci"]
-    return f"{record[key]:.3f} [{low:.3f}, {high:.3f}]"

@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass, field
 
+from .evaluation import Evaluation
 from .recipe import Recipe
+
+
+def is_evaluation_step(recipe: Recipe, step: int) -> bool:
+    """Step 0, every `eval_steps` or epoch, the last, and with `keep_early_stopped` each quarter of epoch 1."""
+    per_epoch = recipe.steps_per_epoch()
+    early = recipe.keep_early_stopped and step <= per_epoch and step % max(1, per_epoch // 4) == 0
+    return step in (0, recipe.total_steps()) or early or step % (recipe.eval_steps or per_epoch) == 0
+
+
+def evaluation_steps(recipe: Recipe) -> list[int]:
+    """The steps of all evaluations of a run that goes to its last epoch."""
+    return [step for step in range(recipe.total_steps() + 1) if is_evaluation_step(recipe, step)]
 
 
 @dataclass
@@ -29,12 +42,8 @@ class Progress:
     stop_reason: str | None = None
 
     def evaluation_due(self, recipe: Recipe) -> bool:
-        """At step 0, every `eval_steps` or epoch, at the end, and with `keep_early_stopped` each quarter of epoch 1."""
-        if self.step == self.evaluated_step:
-            return False
-        per_epoch = recipe.steps_per_epoch()
-        early = recipe.keep_early_stopped and self.step <= per_epoch and self.step % max(1, per_epoch // 4) == 0
-        return self.step == 0 or bool(self.stop_reason) or early or self.step % (recipe.eval_steps or per_epoch) == 0
+        """At the steps of `is_evaluation_step`, and when the run is to stop."""
+        return self.step != self.evaluated_step and (bool(self.stop_reason) or is_evaluation_step(recipe, self.step))
 
     def checkpoint_due(self, recipe: Recipe) -> bool:
         """Every `save_steps` or epoch, and at the end."""
@@ -49,15 +58,15 @@ class Progress:
         elif self.step >= recipe.total_steps():
             self.stop_reason = "epochs"
 
-    def note_evaluation(self, record: dict, recipe: Recipe) -> bool:
+    def note_evaluation(self, evaluation: Evaluation, recipe: Recipe) -> bool:
         """Compare an evaluation with the best before it, and stop if the run is saturated; True for a new best loss."""
         self.evaluated_step = self.step
-        loss, best = record["validation_loss"], self.best_validation_loss
+        loss, best = evaluation.validation_loss, self.best_validation_loss
         is_best = self.step > 0 and (best is None or loss < best)
         if is_best:
             self.best_validation_loss, self.best_step = loss, self.step
         if recipe.stop_when_saturated:
-            self._note_ttr(record["ttr"] or 0.0, recipe)
+            self._note_ttr(evaluation.ttr or 0.0, recipe)
         return is_best
 
     def _note_ttr(self, ttr: float, recipe: Recipe) -> None:

@@ -11,17 +11,20 @@ early_stopped/      the weights of the best validation loss, when asked for
 curves.png, result.json
 """
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..corpus import corpus_folder
 from ..errors import UserError
-from ..files import append_jsonl, read_jsonl, to_jsonl, write_atomically
+from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
+from ..processes import is_main_process
 
 
 class RunFolder:
-    """Paths of a run. Only the main process writes, holding `lock_folder`."""
+    """Paths of a run. Only the main process writes, inside `sole_writer`."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -35,6 +38,22 @@ class RunFolder:
         self.final = self.path / "final"
         self.early_stopped = self.path / "early_stopped"
         self.result = self.path / "result.json"
+
+    @contextlib.contextmanager
+    def sole_writer(self, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Inside, the main process holds the folder's lock; with `overwrite` what the folder held is gone.
+
+        Raises:
+            UserError: the folder holds something else, or another process writes to it.
+        """
+        if not is_main_process():
+            yield
+            return
+        self.check_free(resume, overwrite)
+        with lock_folder(self.path, "output_dir"):
+            if overwrite:
+                self.clear()
+            yield
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
         """Refuse a folder that cannot be written or that holds something which neither flag allows to touch.
