@@ -45,7 +45,7 @@ def _run(arguments: list[str] | None) -> None:
         from ..planning.plan import print_plan
 
         if is_main_process():
-            print_plan(recipe, cpu=bool(flags["cpu"]))
+            print_plan(recipe, cpu=invocation.cpu)
         return
     from ..terminal import quiet_libraries
 
