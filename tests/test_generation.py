@@ -266,7 +266,7 @@ def test_options_are_kept_and_make_the_same_again(finished, reference, tmp_path,
     assert options.read_bytes() == before
 
 
-def test_contexts_come_before_weights(tiny, tmp_path, capsys):
+def test_contexts_come_before_weights(tiny, tmp_path, capsys, monkeypatch):
     """A folder with a tokenizer and a config is enough for contexts, and their errors are not behind a model's loading."""
     shutil.copytree(tiny / "fp32", tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
 
@@ -276,6 +276,10 @@ def test_contexts_come_before_weights(tiny, tmp_path, capsys):
 
     assert call("--num_contexts", 3, "--export_contexts", tmp_path / "c.jsonl") == 0
     assert len((tmp_path / "c.jsonl").read_text().splitlines()) == 3 and not (tmp_path / "g").exists()
+    monkeypatch.setenv("RANK", "1")  # of several processes one writes
+    assert call("--num_contexts", 3, "--export_contexts", tmp_path / "d.jsonl") == 0
+    assert not (tmp_path / "d.jsonl").exists()
+    monkeypatch.delenv("RANK")
     assert call("--num_contexts", 500) == 2
     assert "500 are needed" in capsys.readouterr().err
     assert call("--num_contexts", 3) == 2

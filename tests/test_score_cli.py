@@ -159,11 +159,11 @@ def test_training_rows_have_a_column_of_their_own(tiny, tmp_path, capsys):
     assert entry["scores"]["overlap"]["value"] >= 6
 
 
-def test_code_of_a_checkpoint_is_trusted_everywhere_or_nowhere(generations, tiny, tmp_path, monkeypatch):
+def test_trust_and_revision_reach_tokenizers_and_mauve(generations, tiny, tmp_path, monkeypatch):
     asked = []
 
-    def load_codec(*arguments, trust_remote_code):
-        asked.append(("tokenizer", trust_remote_code))
+    def load_codec(*arguments, trust_remote_code, revision=None):
+        asked.append(("tokenizer", trust_remote_code, revision))
         return codec.load_codec(*arguments)
 
     def score_conditions(conditions, **options):
@@ -173,11 +173,14 @@ def test_code_of_a_checkpoint_is_trusted_everywhere_or_nowhere(generations, tiny
 
     monkeypatch.setattr(command, "load_codec", load_codec)
     monkeypatch.setattr(command, "score_conditions", score_conditions)
+    shutil.copytree(generations / "other", tmp_path / "other")
+    manifest = tmp_path / "other" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"revision": "v2"}))
     flags = ["--metrics", "ttr", "--trust_remote_code", "--per_device_eval_batch_size", 3]
-    assert call(generations / "other", *flags, "--output_dir", tmp_path / "a") == 0
-    assert asked == [("mauve", True, 3), ("tokenizer", True)]
+    assert call(tmp_path / "other", *flags, "--output_dir", tmp_path / "a") == 0
+    assert asked == [("mauve", True, 3), ("tokenizer", True, "v2")]
     assert call(generations / "other", "--tokenizer", tiny / "fp32", "--output_dir", tmp_path / "b") == 0
-    assert asked[2:] == [("tokenizer", False), ("mauve", False, 8)]
+    assert asked[2:] == [("tokenizer", False, None), ("mauve", False, 8)]
 
 
 def test_two_processes_measure_the_same(scores, generations, reference, tmp_path):

@@ -137,7 +137,8 @@ def _run(arguments: list[str] | None) -> None:
     find = functools.cache(functools.partial(load_codec, trust_remote_code=trust))
 
     def codec_of(texts: GenerationSet) -> Codec | None:
-        return codec or (find(texts.manifest["model"]) if "model" in texts.manifest else None)
+        made_by = texts.manifest
+        return codec or (find(made_by["model"], revision=made_by.get("revision")) if "model" in made_by else None)
 
     with Progress(console) as progress, progress.task("scoring") as task:
 
