@@ -111,15 +111,18 @@ def _clock() -> Callable[[], float]:
     return time.perf_counter if torch.cuda.is_available() else time.process_time
 
 
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.rstrip()
+
+
+def uncommitted() -> list[str]:
+    """Lines of `git status` on what is neither results nor prose: code that nobody could find again."""
+    found = _git("status", "--porcelain", "--", ":/", ":(exclude)results", ":(exclude,top)*.md", ":(exclude,top)docs")
+    return found.splitlines()
+
+
 def circumstances() -> dict:
     """Hardware, versions and commit."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
-
-    changed = git(
-        "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude)results", ":(exclude,top)*.md"
-    )
     name = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()
@@ -129,22 +132,27 @@ def circumstances() -> dict:
         "date": datetime.date.today().isoformat(),
         "hardware": name,
         "threads": torch.get_num_threads(),
-        "commit": git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else ""),
+        "commit": _git("rev-parse", "--short", "HEAD"),
         "versions": {package: metadata.version(package) for package in ("torch", "transformers", "hyperfitting")},
     }
 
 
-def report(name: str, title: str, columns: list[str], rows: list[list[str]], facts: dict) -> Path:
-    """Print a table and write benchmarks/results/DATE-NAME.json, whose path is returned."""
-    about = circumstances()
+def report(name: str, title: str, columns: list[str], rows: list[list[str]], facts: dict) -> Path | None:
+    """Print a table and write benchmarks/results/DATE-NAME.json, whose path is returned; None, and nothing is written, where
+    the code was not committed: the file would name a commit that does not make it."""
+    about, changed = circumstances(), uncommitted()
     table = Table(title=title, caption=f"{about['hardware']}, {about['threads']} threads, commit {about['commit']}")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right")
     for row in rows:
         table.add_row(*row)
     Console(width=120).print(table)
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{about['date']}-{name}.json"
+    if changed:
+        print(f"{path.name} is not written, because this code is not committed: commit it and measure again")
+        print("\n".join(changed))
+        return None
+    RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps({**about, "title": title, "columns": columns, "rows": rows, **facts}, indent=2) + "\n")
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path

@@ -7,7 +7,8 @@ The peers are no dependencies of this library; a row is left out when its packag
 """
 
 import argparse
-import time
+from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 from blocker_speed import zipf_rows
@@ -32,36 +33,34 @@ def fast_self_bleu(texts: list[list[int]]) -> np.ndarray:
     return np.array(SelfBLEU(words, {"four": (0.25,) * 4}).get_score()["four"])
 
 
-def measure_growth(texts: list[list[int]], sizes: list[int]) -> dict[str, list[float]]:
-    """Seconds for the first 100, 300, … texts: of the two costly scores, and of all metrics with their intervals."""
+def measure_growth(texts: list[list[int]], sizes: list[int], rounds: int) -> dict[str, list[list[float]]]:
+    """Seconds of each round for the first 100, 300, … texts, after a warm-up of each size: of the two costly scores, and of
+    all metrics with their intervals."""
     training = zipf_rows(2000).tolist()
     records = [{"token_ids": text} for text in texts]
-    costs = {
-        "Self-BLEU-4": lambda size: self_bleu(texts[:size]),
-        "overlap with 2000 x 256": lambda size: longest_overlaps(texts[:size], training),
-        "all metrics of tokens, with intervals": lambda size: score(records[:size], train_rows=training),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in costs}
+    growth = defaultdict(list)
     for size in sizes:
-        for name, cost in costs.items():
-            begun = time.perf_counter()
-            cost(size)
-            seconds[name].append(time.perf_counter() - begun)
-    return seconds
+        costs = {
+            "Self-BLEU-4": lambda size=size: self_bleu(texts[:size]),
+            "overlap with 2000 x 256": lambda size=size: longest_overlaps(texts[:size], training),
+            "all metrics of tokens, with intervals": lambda size=size: score(records[:size], train_rows=training),
+        }
+        for name, measured in alternate(costs, rounds).items():
+            growth[name].append(measured["wall"])
+    return dict(growth)
 
 
-def draw_growth(path, sizes: list[int], growth: dict[str, list[float]]) -> None:
-    import matplotlib
+def draw_growth(path: Path, sizes: list[int], growth: dict[str, list[list[float]]]) -> None:
+    """Medians, with the lowest and highest around them."""
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(5.5, 3.6), layout="constrained")
+    figure = Figure(figsize=(5.5, 3.6), layout="constrained")
+    axis = figure.subplots()
     for name, seconds in growth.items():
-        axis.loglog(sizes, seconds, marker=".", label=name)
-    axis.loglog(
-        sizes, [growth["Self-BLEU-4"][0] * size / sizes[0] for size in sizes], ":", color="grey", label="linear"
-    )
+        axis.loglog(sizes, [np.median(rounds) for rounds in seconds], marker=".", label=name)
+        axis.fill_between(sizes, [min(rounds) for rounds in seconds], [max(rounds) for rounds in seconds], alpha=0.2)
+    first = np.median(growth["Self-BLEU-4"][0])
+    axis.loglog(sizes, [first * size / sizes[0] for size in sizes], ":", color="grey", label="linear")
     axis.set(xlabel="texts of 224 tokens", ylabel="seconds")
     axis.legend(frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Date": None})
@@ -92,11 +91,15 @@ def main() -> None:
     columns = ["side", "seconds", "ours is faster by", "largest difference"]
     report("self-bleu", title, columns, rows, {"seconds": {name: side["wall"] for name, side in measured.items()}})
 
-    growth = measure_growth(texts, args.sizes)
-    rows = [[f"{size:,}", *(f"{growth[name][i]:.2f}" for name in growth)] for i, size in enumerate(args.sizes)]
+    growth = measure_growth(texts, args.sizes, args.rounds)
+    rows = [
+        [f"{size:,}", *(median_range(seconds[i], 2) for seconds in growth.values())]
+        for i, size in enumerate(args.sizes)
+    ]
     columns = ["texts of 224 tokens", *(f"{name}, s" for name in growth)]
-    path = report("score-growth", "Cost against the number of texts, one run each", columns, rows, {"seconds": growth})
-    draw_growth(path.with_suffix(".svg"), args.sizes, growth)
+    path = report("score-growth", "Cost against the number of texts", columns, rows, {"seconds": growth})
+    if path is not None:
+        draw_growth(path.with_suffix(".svg"), args.sizes, growth)
 
 
 if __name__ == "__main__":
