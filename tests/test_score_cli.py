@@ -10,7 +10,7 @@ import yaml
 from conftest import LAUNCH, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from hyperfitting import codec
+from hyperfitting import codec, models
 from hyperfitting.commands import score as command
 from hyperfitting.commands.score import main
 from hyperfitting.corpus import Corpus
@@ -95,6 +95,22 @@ def test_scores_of_a_model_are_compared_once(scores):
     assert "| other (model) | – |" in (scores / "scores.md").read_text()
     page = (scores / "report.html").read_text()
     assert page.count(">base (model)</text>") == page.count(">other (model)</text>") == 1  # a line of one figure
+
+
+def test_a_model_is_loaded_at_the_revision_of_its_texts(generations, tmp_path, monkeypatch):
+    shutil.copytree(generations / "other", tmp_path / "other")
+    manifest = tmp_path / "other" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"revision": "v1"}))
+    loaded, load = [], models.load_for_inference
+
+    def watched(name, dtype, revision=None, **options):
+        loaded.append(revision)
+        return load(name, dtype, **options)
+
+    monkeypatch.setattr(models, "load_for_inference", watched)
+    sets = [generations / "base", f"old={generations / 'other'}", tmp_path / "other"]
+    assert call(*sets, "--model_scores", "--metrics", "length", "--output_dir", tmp_path / "s") == 0
+    assert loaded == [None, None, "v1"]
 
 
 def test_columns_of_scores_by_a_model(generations, tmp_path, capsys):
