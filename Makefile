@@ -3,9 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-TORCH := $(shell sed -n 's/^ *\(torch>.*\)/\1/p' setup.cfg)
+# Where pip finds PyTorch's builds for CPUs: its sources here, or else PyTorch's own index.
+CPU_VERSION = $(BIN)/python -m pip index versions torch $(1) 2>/dev/null | grep -o '[0-9.]*+cpu' | head -1
+PYTORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu --timeout 5 --retries 0
 
-.PHONY: hyperfit test lint install clean
+.PHONY: hyperfit test test-fast lint install clean
 
 hyperfit: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" launch/builtin.sh
@@ -13,19 +15,26 @@ hyperfit: install
 test: install
 	$(BIN)/python -m pytest
 
+# Without those that start processes with `accelerate launch` or an installed package: under a minute.
+test-fast: install
+	$(BIN)/python -m pytest -m "not launch"
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 install: $(INSTALLED)
 
-# Without a GPU the default torch wheel brings gigabytes of CUDA packages; PyTorch's own index has a CPU build.
+# Without a GPU the default torch wheel brings gigabytes of CUDA packages: the newest CPU build that pip finds is installed before.
 $(INSTALLED): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "hyperfitting needs Python 3.10 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
-	command -v nvidia-smi >/dev/null || $(BIN)/python -m pip install --quiet --timeout 5 --retries 0 \
-		--index-url https://download.pytorch.org/whl/cpu "$(TORCH)" 2>/dev/null || \
-		echo "PyTorch's CPU wheel index did not answer: installing torch from the default index instead."
+	if ! command -v nvidia-smi >/dev/null; then \
+		version=$$($(call CPU_VERSION)); index=; \
+		[ -n "$$version" ] || { index="$(PYTORCH_INDEX)"; version=$$($(call CPU_VERSION,$(PYTORCH_INDEX))); }; \
+		if [ -n "$$version" ]; then $(BIN)/python -m pip install --quiet $$index "torch==$$version"; \
+		else echo "pip finds no CPU build of PyTorch: installing torch from the default index instead."; fi; \
+	fi
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
