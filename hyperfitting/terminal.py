@@ -128,7 +128,7 @@ class Progress:
         if self.console.is_terminal:
             self.live = Live(get_renderable=self._bars, console=self.console, transient=True)
             self.live.start()
-        elif not self.console.quiet:
+        else:
             self.over = threading.Event()
             self.speaker = threading.Thread(target=self._speak, daemon=True)
             self.speaker.start()
@@ -137,7 +137,7 @@ class Progress:
     def __exit__(self, *exception) -> None:
         if self.console.is_terminal:
             self.live.stop()
-        elif not self.console.quiet:
+        else:
             self.over.set()
             self.speaker.join()
 

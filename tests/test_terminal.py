@@ -64,13 +64,6 @@ def test_without_a_terminal_a_line_comes_soon_and_then_at_every_interval():
     assert spoken(first=60, interval=60, seconds=0.05) == []
 
 
-def test_nothing_is_said_on_other_processes():
-    output = io.StringIO()
-    with Progress(Console(file=output, quiet=True), 0.01, 0.01) as progress, progress.task("work"):
-        time.sleep(0.1)
-    assert output.getvalue() == ""
-
-
 def test_on_a_terminal_there_are_bars():
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=120)
