@@ -27,7 +27,7 @@ def explained(name: str, flag: str):
     """Turn what transformers says of a Hub id or folder that cannot be loaded into a UserError that names the flag."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a loader raises: no file, damaged weights, a missing library
         reason = " ".join(str(error).split())[:400]
         raise UserError(
             f"{name!r} cannot be loaded: give {flag} a local folder, or a Hub id that this machine can reach ({reason})"

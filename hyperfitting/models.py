@@ -1,7 +1,12 @@
 """Causal LMs: loading them, for training and for inference, and what is asked of one before it is used."""
 
+import contextlib
 import hashlib
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,19 +39,9 @@ def load_for_training(name: str, config, revision: str | None = None, trust_remo
     before.
 
     Raises:
-        UserError: when there are no safetensors weights or they cannot be read.
+        UserError: when there are no safetensors weights, they cannot be read, or they are not this model's.
     """
-    from transformers import AutoModelForCausalLM
-
-    with explained(name, "--model"):
-        model = AutoModelForCausalLM.from_pretrained(
-            resolve(name),
-            config=config,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            dtype=torch.float32,
-            use_safetensors=True,
-        )
+    model = _load(name, config=config, revision=revision, trust_remote_code=trust_remote_code, dtype=torch.float32)
     disable_dropout(model)
     return model
 
@@ -61,10 +56,8 @@ def load_for_inference(
         gpus_per_model: above 1 process r spreads the model over GPUs r x gpus_per_model and the following.
 
     Raises:
-        UserError: when it cannot be loaded.
+        UserError: when it cannot be loaded, or the weights are not this model's.
     """
-    from transformers import AutoModelForCausalLM
-
     if dtype not in ("auto", "float32", "bfloat16"):
         raise UserError(f"dtype must be auto, float32 or bfloat16, not {dtype!r}")
     use_all_cores()
@@ -75,16 +68,79 @@ def load_for_inference(
         options = {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in group}}
     elif on_gpu:
         options = {"device_map": f"cuda:{rank}"}
+    return _load(name, revision=revision, trust_remote_code=trust_remote_code, dtype=kind, **options).eval()
+
+
+def _load(name: str, **options) -> nn.Module:
+    from transformers import AutoModelForCausalLM
+
     with explained(name, "--model"):
-        model = AutoModelForCausalLM.from_pretrained(
-            resolve(name),
-            dtype=kind,
-            use_safetensors=True,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            **options,
+        model, found = AutoModelForCausalLM.from_pretrained(
+            resolve(name), use_safetensors=True, output_loading_info=True, **options
         )
-    return model.eval()
+    _check_weights(name, model, found)
+    return model
+
+
+def _check_weights(name: str, model: nn.Module, found: dict) -> None:
+    """Refuse a checkpoint whose tensors are not those of the model that its config describes: transformers would fill what
+    is missing with random numbers, and go on. `found` is its report, after its own lists of what may be missing.
+
+    A part that the class does not have at all, such as the vision tower of a model for text and images, is said.
+    """
+    foreign = {key for key in found["unexpected_keys"] if _belongs_to_another_part(key, model)}
+    wrong = {
+        "are missing": found["missing_keys"],
+        "have another shape": {key for key, *_ in found["mismatched_keys"]},
+        "are not the model's": found["unexpected_keys"] - foreign,
+    }
+    problems = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in wrong.items() if keys]
+    if problems:
+        raise UserError(
+            f"the weights of {name!r} do not fit its config: of its tensors {', '.join(problems)}; the checkpoint is damaged, or "
+            "belongs to another config.json"
+        )
+    if foreign:
+        parts = sorted({".".join(key.split(".")[:2]) for key in foreign})
+        warnings.warn(f"{name}: weights of parts that are not used here are left out: {_some(parts)}", stacklevel=2)
+
+
+def _belongs_to_another_part(key: str, model: nn.Module) -> bool:
+    """Whether a tensor's name leads to a submodule that the model does not have, outside its numbered layers."""
+    module = model
+    for part in key.split(".")[:-1]:
+        if part.isdigit():
+            return False
+        if not hasattr(module, part):
+            return True
+        module = getattr(module, part)
+    return False
+
+
+def _some(names) -> str:
+    names = sorted(names)
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+@torch.no_grad()
+def check_causal(model: nn.Module, name: str) -> None:
+    """Refuse a model in which a later token changes an earlier prediction, such as BERT: its training loss would fall because
+    it sees what it is to predict. One forward pass of two short rows; under ZeRO-3 and FSDP2 on every rank.
+
+    Raises:
+        UserError: naming the model.
+    """
+    device, size = next(model.parameters()).device, getattr(model, "module", model).config.get_text_config().vocab_size
+    rows = (torch.arange(8, device=device) % size).repeat(2, 1)
+    rows[1, -1] = (rows[1, -1] + 1) % size
+    training = model.training
+    model.eval()
+    first, second = model(input_ids=rows, use_cache=False).logits[:, :-1].float()
+    model.train(training)
+    if (first - second).abs().max() > 1e-3 * first.abs().max():
+        raise UserError(
+            f"{name!r} is no causal model: a later token changes what it predicts before it; give --model a causal LM"
+        )
 
 
 def window_of(config) -> int | None:
@@ -115,21 +171,53 @@ def source_dtype(config) -> torch.dtype:
 
 
 def end_ids(model: nn.Module, codec) -> set[int]:
-    """The ids that end a text, of the model's generation config and of the codec."""
+    """The ids that end a text, of the model's generation config and of the codec, as far as the model can choose them."""
     ends = getattr(model.generation_config, "eos_token_id", None)
     ends = set(ends if isinstance(ends, list) else [ends]) | codec.end_ids
-    return {end for end in ends if end is not None}
+    return {end for end in ends if end is not None and end < model.config.get_text_config().vocab_size}
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """SHA-256 (first 16 hex digits) of the names, shapes and up to 1024 evenly spaced values of every weight: the same for
-    a folder and the model loaded from it, another for any other model."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        flat = weight.detach().flatten()
-        values = flat[:: max(1, len(flat) // 1024)][:1024].to("cpu", torch.float32)
-        digest.update(f"{name}{tuple(weight.shape)}".encode() + values.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    """The fingerprint of a loaded model: that of its folder, if it was loaded without rounding. See `stored_fingerprint`."""
+    kept = {name for name, _ in model.named_parameters()}  # tied weights once, as a folder holds them
+    tied = {name for name, _ in model.named_parameters(remove_duplicate=False)} - kept
+    return _fingerprint({name: lambda t=t: t for name, t in model.state_dict().items() if name not in tied})
+
+
+def stored_fingerprint(name: str, revision: str | None = None) -> str:
+    """SHA-256 (first 32 hex digits) of the name, shape and values of every tensor that a Hub model or a local folder stores.
+
+    Values are hashed in fp32, so that neither the split into files nor the dtype of a load is in it. Reads all weights once.
+    """
+    from safetensors import safe_open
+
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(safe_open(file, framework="pt")) for file in _weight_files(name, revision)]
+        return _fingerprint({key: partial(file.get_tensor, key) for file in files for key in file.keys()})
+
+
+def _fingerprint(tensors: dict[str, Callable[[], torch.Tensor]]) -> str:
+    def digest(name: str) -> bytes:
+        tensor = tensors[name]().detach().to("cpu")
+        if tensor.is_floating_point():
+            tensor = tensor.float()
+        head = f"{name}{tuple(tensor.shape)}".encode()
+        return hashlib.sha256(head + hashlib.sha256(tensor.contiguous().view(torch.uint8).numpy()).digest()).digest()
+
+    with ThreadPoolExecutor(4) as pool:  # hashing lets other threads run
+        return hashlib.sha256(b"".join(pool.map(digest, sorted(tensors)))).hexdigest()[:32]
+
+
+def _weight_files(name: str, revision: str | None) -> list[str]:
+    from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+    from transformers.utils.hub import get_checkpoint_shard_files
+
+    where = dict(revision=revision, _raise_exceptions_for_missing_entries=False)
+    whole = cached_file(resolve(name), SAFE_WEIGHTS_NAME, **where)
+    if whole:
+        return [whole]
+    index = cached_file(resolve(name), SAFE_WEIGHTS_INDEX_NAME, **where)
+    return get_checkpoint_shard_files(resolve(name), index, revision=revision)[0]
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -15,6 +15,8 @@ def unsharded_copy(model: nn.Module, model_class: type, dtype: torch.dtype, devi
         here: whether this rank keeps the copy; the others return None.
     """
     copy = _empty_model(model_class, model.config, dtype, device) if here else None
+    if here:
+        copy.generation_config = model.generation_config  # its end ids need not be those of the config
     targets = {**dict(copy.named_parameters()), **dict(copy.named_buffers())} if here else {}
     for name, parameter in model.named_parameters():
         full = _full_tensor(parameter)
