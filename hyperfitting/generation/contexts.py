@@ -62,7 +62,7 @@ def load_contexts(
             found = corpus.validation[:share].tolist()
         else:
             documents = load_documents(where, text_column, dataset_config, dataset_split)
-            found = _long_enough(documents, codec, context_len, share, seed)
+            found = _long_enough(documents, codec, context_len, max_length, share, seed)
         if len(found) < share:
             raise UserError(
                 f"contexts {where} hold {len(found)} texts of at least {context_len} tokens, {share} are needed: lower "
@@ -83,12 +83,13 @@ def contexts_fingerprint(contexts: list[Context]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _long_enough(documents, codec: Codec, context_len: int, count: int, seed: int) -> list[list[int]]:
+def _long_enough(documents, codec: Codec, context_len: int, length: int, count: int, seed: int) -> list[list[int]]:
+    """The first `length` ids, or more, of `count` documents that hold at least `context_len`."""
     found: list[list[int]] = []
     order = np.random.default_rng(seed).permutation(len(documents))
     for start in range(0, len(order), 256):
         texts = [text or "" for text in documents[order[start : start + 256].tolist()]["text"]]
-        found += [ids for ids in codec.encode(texts) if len(ids) >= context_len]
+        found += [ids for ids in codec.encode_start(texts, length) if len(ids) >= context_len]
         if len(found) >= count:
             break
     return found[:count]

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..errors import TrainingError
+
 
 class AnyDecoder:
     """Next-token logits of any transformers causal LM, with its own cache."""
@@ -131,6 +133,9 @@ def decode(
 
     Returns:
         (batch, max_length) int64 with the context; what follows a first end is undefined, see `cut_at_end`.
+
+    Raises:
+        TrainingError: logits that are not finite.
     """
     contexts = contexts.to(decoder.device)
     batch, context_len = contexts.shape
@@ -138,13 +143,16 @@ def decode(
     ids[:, :context_len] = contexts
     ending = torch.tensor(sorted(ends), dtype=torch.int64, device=decoder.device)
     finished = torch.zeros(batch, dtype=torch.bool, device=decoder.device)
+    finite = ~finished
     decoder.start(batch, max_length)
     logits = decoder.next_logits(ids[:, :context_len], 0)
     for position in range(context_len, max_length):
         scores = logits.float()
         for process in processors:
             scores = process(ids[:, :position], scores)
-        ids[:, position] = scores.argmax(-1)
+        chosen = scores.argmax(-1, keepdim=True)  # NaN counts as the largest
+        finite &= scores.gather(1, chosen).isfinite()[:, 0]
+        ids[:, position] = chosen[:, 0]
         advance(batch)
         if position == max_length - 1:
             break
@@ -152,6 +160,11 @@ def decode(
         if (position - context_len) % 16 == 15 and finished.all():  # asking every step would make the device wait
             break
         logits = decoder.next_logits(ids[:, position : position + 1], position)
+    if not finite.all():
+        raise TrainingError(
+            f"its logits are not finite for {int((~finite).sum())} of {batch} texts: its weights are damaged, or too large for "
+            "the dtype that it computes in"
+        )
     return ids
 
 

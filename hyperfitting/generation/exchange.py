@@ -1,10 +1,12 @@
 """Contexts out to another engine, its continuations in: through files, because engines pin libraries of their own."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import UserError
 from ..files import read_jsonl, to_jsonl
 from .contexts import Context
+from .decoding import cut_at_end
 
 
 def export_contexts(path: Path, contexts: list[Context], max_length: int) -> None:
@@ -16,14 +18,24 @@ def export_contexts(path: Path, contexts: list[Context], max_length: int) -> Non
     path.write_text(to_jsonl(rows), encoding="utf-8")
 
 
-def import_continuations(path: Path, contexts: list[Context], max_length: int, vocabulary: int) -> dict[str, tuple]:
-    """Read what another engine made: rows with id, continuation_ids (or token_ids) and perhaps finish_reason.
+# What engines call the end of a text: ours, vLLM's and OpenAI's.
+REASONS = {"eos": "eos", "stop": "eos", "length": "length"}
+
+
+def import_continuations(
+    path: Path, contexts: list[Context], max_length: int, vocabulary: int, ends: Collection[int]
+) -> dict[str, tuple[list[int], str]]:
+    """Read what another engine made: rows with id, continuation_ids (or token_ids) and finish_reason (eos or stop, length).
+
+    A text that holds one of `ends` is cut there, whatever its reason. One that does not may leave its reason out when it has the
+    full length.
 
     Returns:
-        id -> (continuation ids, finish reason).
+        id -> (continuation ids without the end, finish reason).
 
     Raises:
-        UserError: missing, doubled or unknown ids, ids beyond the vocabulary, texts that are too long; all at once.
+        UserError: missing, doubled or unknown ids, ids beyond the vocabulary, texts that are too long, unknown reasons; all at
+            once.
     """
     known, found, problems = {c.id: c for c in contexts}, {}, []
     for number, row in enumerate(read_jsonl(path), 1):
@@ -36,8 +48,14 @@ def import_continuations(path: Path, contexts: list[Context], max_length: int, v
             problems.append(f"line {number}: continuation_ids must be ids below {vocabulary}")
         elif len(ids) > max_length - len(known[name].ids):
             problems.append(f"line {number}: {len(ids)} tokens, at most {max_length - len(known[name].ids)} fit")
+        elif row.get("finish_reason") not in (None, *REASONS):
+            problems.append(f"line {number}: finish_reason {row['finish_reason']!r} is none of {', '.join(REASONS)}")
         else:
-            found[name] = ids, row.get("finish_reason") or "length"
+            continuation, reason = cut_at_end(ids, ends)
+            given, full = REASONS.get(row.get("finish_reason")), len(ids) == max_length - len(known[name].ids)
+            if reason != "eos" and given is None and not full:
+                problems.append(f"line {number}: a text of {len(ids)} tokens without an end needs its finish_reason")
+            found[name] = continuation, "eos" if reason == "eos" else given or "length"
     missing = [name for name in known if name not in found]
     if missing:
         problems.append(f"{len(missing)} contexts have no record, the first is {missing[0]!r}")

@@ -3,6 +3,7 @@
 A policy is everything that decides a token besides the model: the checkpoint's own generation settings are never read.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,13 +75,13 @@ class Policy:
             except ValueError:
                 raise UserError(f"policy {name}: {key} must be a number, not {value!r}") from None
             holds, wanted = RANGES[key]
-            if not holds(values[key]):
+            if not math.isfinite(values[key]) or not holds(values[key]):
                 raise UserError(f"policy {name}: {key} must be {wanted}, not {value}")
         return cls(name, tuple(values.items()), bool(plus))
 
     @property
     def signature(self) -> str:
-        values = ",".join(f"{key}={value:g}" for key, value in self.parameters)
+        values = ",".join(f"{key}={_shortest(value)}" for key, value in self.parameters)
         return self.name + (f"({values})" if values else "") + (f"+{BLOCKER}" if self.blocked else "")
 
     @property
@@ -106,3 +107,8 @@ class Policy:
         if POLICIES[self.name].samples:
             chain.append(KeyedGumbel(seed, record_ids, context_len, device))
         return chain
+
+
+def _shortest(value: float) -> str:
+    """The shortest decimal that reads back as the same number; 1 for 1.0."""
+    return str(int(value)) if value == int(value) else repr(value)

@@ -1,20 +1,14 @@
 """The generation runner: many contexts, several policies, any number of processes, the same bytes.
 
-manifest.json               what made the records: model, policies, contexts, seed, lengths, batch size
-options.yaml                what the command was told the last time
-batches/POLICY/00003.jsonl  the records of one finished batch, written in one rename
-generations.jsonl           all records, policy by policy, in context order
-log.jsonl                   what differs between runs: times, memory, split batches
-
 The unit of work, of output and of resume is a batch of fixed content: contexts sorted by length and id, cut into batches
 of one size, the last filled with dummies. A finished batch is one file, renamed into place; a restart lists the files.
 Process r takes every batch k with k % processes == r; processes never talk to each other.
 """
 
-import json
 import os
 import resource
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,9 +17,18 @@ import torch
 from ..codec import as_codec, load_codec
 from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
-from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
+from ..files import lock_folder, read_jsonl
 from ..hardware import describe_cores
-from ..models import check_vocabulary, check_window, end_ids, load_config, load_for_inference, model_fingerprint
+from ..models import (
+    check_causal,
+    check_vocabulary,
+    check_window,
+    end_ids,
+    load_config,
+    load_for_inference,
+    model_fingerprint,
+    stored_fingerprint,
+)
 from ..options import Options
 from ..processes import is_main_process, rank, world_size
 from ..records import GenerationRecord
@@ -34,6 +37,7 @@ from .citation_blocker import CitationBlocker
 from .contexts import Context, contexts_fingerprint
 from .decoding import cut_at_end, decode, make_decoder
 from .exchange import import_continuations
+from .folder import GenerationFolder
 from .policies import Policy
 from .processors import Suppress, TopP
 
@@ -88,26 +92,28 @@ class GenerationRunner:
         self.policies = [Policy.parse(policy) for policy in policies]
         if len(set(self.policies)) < len(self.policies):
             raise UserError("a policy is given twice")
-        self.folder, self.max_length, self.seed, self.batch_size = Path(output_dir), max_length, seed, batch_size
+        self.folder = GenerationFolder(output_dir)
+        self.max_length, self.seed, self.batch_size = max_length, seed, batch_size
         self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
         self.dataset_options, self.options = dataset_options or {}, options
         if any(policy.blocked for policy in self.policies) and train_rows is None:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
-        given = not isinstance(model, str | Path)
-        self.model_name = (model.config._name_or_path or type(model).__name__) if given else str(model)
+        self.given = not isinstance(model, str | Path)
+        self.model_name = (model.config._name_or_path or type(model).__name__) if self.given else str(model)
         self.revision, source = revision, dict(revision=revision, trust_remote_code=trust_remote_code)
         if tokenizer is None or isinstance(tokenizer, str | Path):
             self.codec = load_codec(self.model_name, tokenizer and str(tokenizer), **source)
         else:
             self.codec = as_codec(tokenizer)
-        config = model.config if given else load_config(self.model_name, **source)
+        config = model.config if self.given else load_config(self.model_name, **source)
         message = f"max_length {max_length} is beyond the model's window of {{window}} tokens: lower --max_length"
         check_window(config, max_length, message)
         self.model = (
             model.eval()
-            if given
+            if self.given
             else load_for_inference(self.model_name, dtype, gpus_per_model=gpus_per_model, **source)
         )
+        check_causal(self.model, self.model_name)
         self.ends = end_ids(self.model, self.codec)
         self.decoder = make_decoder(self.model)
         self.blocker, self.engine = None, type(self.decoder).__name__
@@ -120,47 +126,61 @@ class GenerationRunner:
         """
         self._check_contexts(contexts)
         self._prepare_blocker()
-        with lock_folder(self.folder, "output_dir") if is_main_process() else open(os.devnull):
-            self.batch_size = self._agree_on_manifest(contexts)
-            self._keep_options()
-            units = [
-                (policy, index, batch)
-                for policy in self.policies
-                for index, batch in enumerate(make_batches(contexts, self.batch_size))
-            ]
+        with lock_folder(self.folder.path, "output_dir") if is_main_process() else open(os.devnull):
+            self._agree_on_manifest(contexts, lambda: self._choose_batch_size(contexts))
+            self.folder.keep_options(self.options)
+            batches = make_batches(contexts, self.batch_size)
+            units = [(policy, index, batch) for policy in self.policies for index, batch in enumerate(batches)]
             share = units[rank() :: world_size()]
-            mine = [unit for unit in share if not self._file(*unit[:2]).exists()]
-            self._generate(mine)
+            found = {unit[:2]: self._read(unit) for unit in share}
+            missing = [unit for unit in share if found[unit[:2]] is None]
+            damaged = [file for unit in missing if (file := self.folder.batch_file(*unit[:2])).exists()]
+            for file in damaged:
+                warnings.warn(f"{file} does not hold the records of its contexts: they are made again", stacklevel=2)
+            self._generate(missing)
             if not is_main_process():
-                return [record for unit in share for record in read_jsonl(self._file(*unit[:2]))]
-            while not all(self._file(policy, index).exists() for policy, index, _ in units):
-                time.sleep(0.2)  # a process that dies takes this one with it: the launcher sees to that
-            return self._collect(contexts, units)
+                return [record for unit in share for record in self._read(unit)]
+            found = dict.fromkeys(unit[:2] for unit in units)
+            while waiting := [unit for unit in units if found[unit[:2]] is None]:
+                found |= {unit[:2]: self._read(unit) for unit in waiting}
+                time.sleep(0.2 if None in found.values() else 0)  # a process that dies takes this one with it
+            place = {context.id: i for i, context in enumerate(contexts)}
+            records = []
+            for policy in self.policies:
+                mine = [record for index in range(len(batches)) for record in found[policy, index]]
+                records += sorted(mine, key=lambda record: place[record["id"]])
+            self.folder.write_records(records)
+            return records
 
     def adopt(self, path: Path, contexts: Sequence[Context]) -> list[dict]:
         """Write the records of another engine, which continued `contexts` under this runner's one policy.
 
         Raises:
-            UserError: when the file does not hold exactly one sound continuation for each context.
+            UserError: when the file does not hold exactly one sound continuation for each context, or the folder holds the
+                records of another file.
         """
         self._check_contexts(contexts)
         if len(self.policies) != 1 or self.policies[0].blocked:
             raise UserError("records of another engine have one policy and no citation blocker: name it with --policy")
         size = self.model.config.get_text_config().vocab_size
-        found = import_continuations(path, list(contexts), self.max_length, size)
-        self.engine, self.batch_size = f"imported from {path.name}", len(contexts)
-        with lock_folder(self.folder, "output_dir"):
-            self._agree_on_manifest(contexts)
-            self._keep_options()
+        found = import_continuations(path, list(contexts), self.max_length, size, self.ends)
+        self.engine = f"imported from {path.name}"
+        with lock_folder(self.folder.path, "output_dir"):
+            self._agree_on_manifest(contexts, lambda: len(contexts))
+            self.folder.keep_options(self.options)
             records = [self._record(context, self.policies[0], *found[context.id]) for context in contexts]
-            write_atomically(self.folder / "generations.jsonl", to_jsonl(records))
+            if self.folder.records.exists() and read_jsonl(self.folder.records) != records:
+                raise UserError(
+                    f"{self.folder.path} holds other records than {path} gives: import it into another --output_dir"
+                )
+            self.folder.write_records(records)
         return records
 
     def finish(self, parquet: bool = False) -> None:
         """Say where the records are, on the main process; also write generations.parquet when asked."""
         if not is_main_process():
             return
-        path = self.folder / "generations.jsonl"
+        path = self.folder.records
         if parquet:
             import datasets
 
@@ -187,54 +207,32 @@ class GenerationRunner:
             starts = self.codec.word_starts()
             self.blocker = CitationBlocker(train.rows, starts, self.blocker_n, self.decoder.device)
 
-    def _agree_on_manifest(self, contexts: Sequence[Context]) -> int:
-        """Write the manifest, or hold this run against the one that is there; returns the batch size.
+    def _agree_on_manifest(self, contexts: Sequence[Context], batch_size: Callable[[], int]) -> None:
+        def fingerprint() -> str:
+            return model_fingerprint(self.model) if self.given else stored_fingerprint(self.model_name, self.revision)
 
-        Raises:
-            UserError: when the folder holds something else.
-        """
-        path = self.folder / "manifest.json"
-        wanted = self._manifest(contexts)
-        deadline = time.monotonic() + 1800
-        while not path.exists() and not is_main_process():
-            if time.monotonic() > deadline:
-                raise UserError(f"{path} was not written by the main process")
-            time.sleep(0.1)
-        if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            size = found.get("batch_size")
-            changed = [
-                f"{key} was {found.get(key)!r} and is now {value!r}"
-                for key, value in wanted.items()
-                if found.get(key) != value
-            ]
-            if self.batch_size not in (None, size):
-                changed.append(f"batch_size was {size} and is now {self.batch_size}")
-            if changed:
-                raise UserError(
-                    f"{self.folder} holds other generations ({'; '.join(changed)}): set another --output_dir"
-                )
-            return size
-        if any(entry.name != ".lock" for entry in self.folder.iterdir()):
-            raise UserError(f"{self.folder} holds files that are not generations: set --output_dir to a new folder")
-        size = self.batch_size or self._probe_batch_size(contexts)
-        write_atomically(path, json.dumps({**wanted, "batch_size": size}, indent=2) + "\n")
-        return size
+        found = self.folder.agree(self._manifest(contexts), fingerprint, batch_size)
+        self.made_by = {"model_fingerprint": found["model_fingerprint"], "seed": self.seed}
+        asked, self.batch_size = self.batch_size, found["batch_size"]
+        if asked is not None and min(asked, len(contexts)) != min(self.batch_size, len(contexts)):
+            raise UserError(
+                f"{self.folder.path} holds other generations (batch_size was {self.batch_size} and is now {asked}): set another "
+                "--output_dir"
+            )
 
-    def _keep_options(self) -> None:
-        """Write options.yaml. It is not held against later calls: the manifest says which of them may add to this folder."""
-        if self.options is not None and is_main_process():
-            self.options.save(self.folder / "options.yaml")
+    def _read(self, unit: tuple[Policy, int, list[Context]]) -> list[dict] | None:
+        """The records of a finished batch; None when it is to be made."""
+        policy, index, batch = unit
+        return self.folder.read_batch(policy, index, batch, self.made_by)
 
     def _manifest(self, contexts: Sequence[Context]) -> dict:
         from .. import __version__
 
-        self.made_by = {"model_fingerprint": model_fingerprint(self.model), "seed": self.seed}
         return {
             "hyperfitting": __version__,
             "model": self.model_name,
             **({"revision": self.revision} if self.revision else {}),
-            **self.made_by,
+            "seed": self.seed,
             "tokenizer_fingerprint": self.codec.fingerprint,
             "policies": [policy.signature for policy in self.policies],
             "citation_blocker": {"n": self.blocker_n, "rows_fingerprint": self.rows_fingerprint}
@@ -248,8 +246,10 @@ class GenerationRunner:
             "engine": self.engine,
         }
 
-    def _probe_batch_size(self, contexts: Sequence[Context]) -> int:
-        """The largest power of two, at most 512, whose cache and prefill fit the GPU; 64 on a CPU."""
+    def _choose_batch_size(self, contexts: Sequence[Context]) -> int:
+        """What was asked for, or else the largest power of two, at most 512, whose cache and prefill fit the GPU; 64 on a CPU."""
+        if self.batch_size is not None:
+            return min(self.batch_size, len(contexts))
         if self.decoder.device.type == "cpu":
             return min(CPU_BATCH, len(contexts))
         size = min(512, 1 << (len(contexts) - 1).bit_length())
@@ -267,6 +267,8 @@ class GenerationRunner:
         """The ids of a decoded batch, or None when it does not fit; what the failed try held is free again."""
         try:
             return decode(self.decoder, contexts, self.max_length, chain, self.ends, advance).tolist()
+        except TrainingError as error:
+            raise TrainingError(f"{self.model_name}: {error}") from None
         except torch.OutOfMemoryError:
             pass  # its traceback keeps the tensors of the failed frames alive until this handler is left
         torch.cuda.empty_cache()
@@ -281,16 +283,15 @@ class GenerationRunner:
                 begun, positions = time.perf_counter(), self.max_length - len(batch[0].ids)
                 task.note = policy.signature
                 records = self._decode(policy, batch, lambda count, n=positions: task.advance(1 / n, tokens=count))
-                path = self._file(policy, index)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, to_jsonl(records))
+                self.folder.write_batch(policy, index, records)
                 made = sum(len(record["continuation_ids"]) for record in records)
                 tokens += made
-                self._log(batch=f"{path.parent.name}/{path.stem}", tokens=made, seconds=time.perf_counter() - begun)
+                seconds = time.perf_counter() - begun
+                self.folder.log(batch=f"{policy.folder_name}/{index:05d}", tokens=made, seconds=seconds)
                 task.update(done, policy.signature)
         if units:
             peak = self._peak_memory()
-            self._log(tokens=tokens, seconds=time.perf_counter() - started, peak_memory_bytes=peak)
+            self.folder.log(tokens=tokens, seconds=time.perf_counter() - started, peak_memory_bytes=peak)
             console.print(
                 f"{len(units)} batches, {tokens:,} tokens, {tokens / (time.perf_counter() - started):,.0f} tokens/s, "
                 f"peak memory {peak / 2**30:.2f} GiB in this process"
@@ -313,7 +314,7 @@ class GenerationRunner:
             if size == 1:
                 raise TrainingError("one context does not fit the GPU: use --gpus_per_model, or free the GPU's memory")
             half = (size + 1) // 2
-            self._log(split=f"a batch of {size} did not fit the GPU and was decoded in parts of {half}")
+            self.folder.log(split=f"a batch of {size} did not fit the GPU and was decoded in parts of {half}")
             return [
                 r
                 for start in range(0, len(batch), half)
@@ -341,22 +342,6 @@ class GenerationRunner:
             continuation=self.codec.decode(continuation),
             reference=self.codec.decode(context.reference),
         ).to_json()
-
-    def _collect(self, contexts: Sequence[Context], units: list) -> list[dict]:
-        """Put all batches into generations.jsonl, policy by policy in context order."""
-        place = {context.id: i for i, context in enumerate(contexts)}
-        records = []
-        for policy in self.policies:
-            mine = [record for p, index, _ in units if p == policy for record in read_jsonl(self._file(p, index))]
-            records += sorted(mine, key=lambda record: place[record["id"]])
-        write_atomically(self.folder / "generations.jsonl", to_jsonl(records))
-        return records
-
-    def _file(self, policy: Policy, index: int) -> Path:
-        return self.folder / "batches" / policy.folder_name / f"{index:05d}.jsonl"
-
-    def _log(self, **facts) -> None:
-        append_jsonl(self.folder / "log.jsonl", {"rank": rank(), **facts})
 
     def _peak_memory(self) -> int:
         if self.decoder.device.type == "cuda":
