@@ -10,6 +10,8 @@ import numpy as np
 
 from .builtin import explained, resolve
 
+LONGEST_TOKEN = 16  # characters; texts of longer ones are cut again, further on
+
 
 class Codec:
     """A tokenizer, as the rest of the library sees it. Every place that differs between kinds of data asks here.
@@ -29,7 +31,28 @@ class Codec:
 
     def encode(self, documents: Sequence[str], special: bool = True) -> list[list[int]]:
         """Token ids of whole documents; with `special` what the tokenizer puts around one, such as a start token."""
+        if not documents:
+            return []
         return self.tokenizer(list(documents), add_special_tokens=special, verbose=False)["input_ids"]
+
+    def encode_start(self, documents: Sequence[str], tokens: int) -> list[list[int]]:
+        """Token ids of the start of each document: at least `tokens` of them, as of the whole document, where it holds so
+        many. A document of fifty megabytes costs what one of a few thousand characters does."""
+        found: list[list[int] | None] = [None] * len(documents)
+        length, left = LONGEST_TOKEN * tokens, list(range(len(documents)))
+        while left:
+            short = [i for i in left if len(documents[i]) <= length]
+            for i, ids in zip(short, self.encode([documents[i] for i in short]), strict=True):
+                found[i] = ids
+            left = [i for i in left if len(documents[i]) > length]
+            # Where a text is cut its last ids may be others: what a cut twice as far away gives as well is the document's.
+            cut, cut_later = (self.encode([documents[i][: n * length] for i in left]) for n in (1, 2))
+            for i, ids, later in zip(left, cut, cut_later, strict=True):
+                if len(ids) >= tokens and ids[:tokens] == later[:tokens]:
+                    found[i] = ids[:tokens]
+            left = [i for i in left if found[i] is None]
+            length *= 4
+        return found
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids."""

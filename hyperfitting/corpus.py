@@ -7,8 +7,10 @@ reads the rows that the run saved.
 from __future__ import annotations
 
 import codecs
+import glob
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ import numpy as np
 from .builtin import resolve
 from .codec import Codec, as_codec
 from .errors import UserError
-from .files import read_jsonl, to_jsonl
+from .files import read_json, read_jsonl, replace_folder, to_jsonl
 from .options import option
 
 if TYPE_CHECKING:  # recipes are read without torch, which takes seconds to import
@@ -73,9 +75,10 @@ class Corpus:
         return digest.hexdigest()[:16]
 
     def save(self, folder: Path, tokenizer) -> None:
-        """Write train.jsonl, validation.jsonl (one row a line: id, document, input_ids, text) and corpus.json."""
-        codec = as_codec(tokenizer)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write train.jsonl, validation.jsonl (one row a line: id, document, input_ids, text) and corpus.json, in one rename."""
+        codec, temporary = as_codec(tokenizer), folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
         for name, rows, documents in (
             ("train", self.train, self.train_documents),
             ("validation", self.validation, self.validation_documents),
@@ -84,7 +87,7 @@ class Corpus:
                 {"id": index, "document": document, "input_ids": ids, "text": codec.decode(ids)}
                 for index, (ids, document) in enumerate(zip(rows.tolist(), documents, strict=True))
             ]
-            (folder / f"{name}.jsonl").write_text(to_jsonl(lines), encoding="utf-8")
+            (temporary / f"{name}.jsonl").write_text(to_jsonl(lines), encoding="utf-8")
         facts = {
             "fingerprint": self.fingerprint,
             "tokenizer_fingerprint": self.tokenizer_fingerprint,
@@ -92,7 +95,8 @@ class Corpus:
             "num_validation": len(self.validation),
             "seq_len": self.train.shape[1],
         }
-        (folder / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        (temporary / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        replace_folder(temporary, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
@@ -104,16 +108,18 @@ class Corpus:
         import torch
 
         try:
-            facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-            sets = {name: read_jsonl(folder / f"{name}.jsonl") for name in ("train", "validation")}
-        except (OSError, ValueError) as error:  # a ValueError also when the text is no JSON or no UTF-8
+            facts = read_json(folder / "corpus.json")
+            rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in ("train", "validation")}
+            corpus = cls(
+                train=torch.tensor([row["input_ids"] for row in rows["train"]]),
+                validation=torch.tensor([row["input_ids"] for row in rows["validation"]]),
+                train_documents=[row["document"] for row in rows["train"]],
+                validation_documents=[row["document"] for row in rows["validation"]],
+                tokenizer_fingerprint=facts["tokenizer_fingerprint"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"the saved rows in {folder} cannot be read ({error}); start the run anew") from None
-        corpus = cls(
-            *(torch.tensor([row["input_ids"] for row in sets[name]]) for name in ("train", "validation")),
-            *([row["document"] for row in sets[name]] for name in ("train", "validation")),
-            facts["tokenizer_fingerprint"],
-        )
-        if corpus.fingerprint != facts["fingerprint"]:
+        if corpus.fingerprint != facts.get("fingerprint"):
             raise UserError(f"the rows in {folder} were changed since the run saved them; start the run anew")
         return corpus
 
@@ -230,7 +236,7 @@ def load_documents(
         files = _files_of(path)
         builder = READERS[files[0].suffix.lower()]
         options = {"sample_by": "document"} if builder == "text" else {}
-        arguments = (builder,), {"data_files": [str(file) for file in files], "split": "train", **options}
+        arguments = (builder,), {"data_files": [glob.escape(str(file)) for file in files], "split": "train", **options}
         column = "text" if builder == "text" else column
     elif path.suffix.lower() in READERS or source.startswith((".", "/", "~")):
         raise UserError(f"dataset {source} does not exist")
@@ -297,12 +303,16 @@ def _choose(recipe: CorpusRecipe, source: str, codec: Codec, counts: list[int], 
     chosen: list[list] = [[] for _ in counts]
     names: list[list[str]] = [[] for _ in counts]
     filling, long_enough, duplicates = 0, 0, 0
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return codec.encode(texts) if recipe.pack else codec.encode_start(texts, recipe.seq_len)
+
     for start in range(0, len(order), 256):
         indices = order[start : start + 256].tolist()
         texts = [text or "" for text in documents[indices]["text"]]
         if not all(isinstance(text, str) for text in texts):
             raise UserError(f"dataset {source}: column {recipe.text_column!r} does not hold text: set --text_column")
-        for index, ids in zip(indices, codec.encode(texts), strict=True):
+        for index, ids in zip(indices, encode(texts), strict=True):
             held = len(ids) // recipe.seq_len
             long_enough += held > 0
             for row in range(held if recipe.pack else min(held, 1)):

@@ -40,22 +40,75 @@ def lock_folder(folder: Path, flag: str):
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a kill, sees the old text or the new one."""
+    """Write a file so that a reader, a kill or a power cut leaves the old text or the new one. A failed try leaves nothing."""
     temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")  # an orphan may write the same file
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed, made or removed in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content survive a power cut."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def replace_folder(temporary: Path, target: Path) -> None:
-    """Put a finished folder in the place of `target`."""
+    """Put a finished folder in the place of `target`, all its files synced. A kill in between leaves the old one as
+    `.old`, which `restore_folder` puts back."""
+    for file in temporary.rglob("*"):
+        if file.is_file():
+            sync_file(file)
+    old = _old(target)
     if target.exists():
-        old = target.with_name(target.name + ".old")
         shutil.rmtree(old, ignore_errors=True)
         os.rename(target, old)
-        os.rename(temporary, target)
-        shutil.rmtree(old)
-    else:
-        os.rename(temporary, target)
+    os.rename(temporary, target)
+    sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_folder(target: Path) -> None:
+    """Put back what a killed `replace_folder` had set aside."""
+    if _old(target).exists() and not target.exists():
+        os.rename(_old(target), target)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(target.name + ".old")
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: it does not exist, is damaged, or holds something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise UserError(f"{path} is damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: it holds no JSON object")
+    return found
 
 
 def to_jsonl(rows: Iterable[dict]) -> str:

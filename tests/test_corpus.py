@@ -125,3 +125,51 @@ def test_bad_files_are_named(tmp_path, tokenizer, name, content, message):
     with pytest.raises(UserError, match=message) as error:
         build_corpus(recipe(dataset=tmp_path / name), tokenizer)
     assert name in str(error.value)
+
+
+def test_a_name_with_brackets_or_stars_is_no_pattern(tiny, tmp_path, tokenizer):
+    lines = (tiny / "stories.jsonl").read_text().splitlines()
+    for name, line in (
+        ("run[1].jsonl", lines[0]),
+        ("run1.jsonl", lines[1]),
+        ("a*.jsonl", lines[2]),
+        ("ab.jsonl", lines[3]),
+    ):
+        (tmp_path / name).write_text(line)
+    for name, line in (("run[1].jsonl", lines[0]), ("a*.jsonl", lines[2])):
+        assert load_documents(str(tmp_path / name))["text"][:] == [json.loads(line)["text"]]
+    folder = tmp_path / "[b]?"
+    folder.mkdir()
+    (folder / "c.jsonl").write_text(lines[4])
+    assert load_documents(str(folder))["text"][:] == [json.loads(lines[4])["text"]]
+
+
+def test_the_start_of_a_long_document_is_that_of_the_whole(tokenizer):
+    from hyperfitting.codec import LONGEST_TOKEN, Codec
+
+    codec, seen = Codec(tokenizer), []
+    words = "a small old boat under the red tree found dogs " * 3000
+    documents = ["short", words, "x" * 40_000, " " * 40_000 + words, ""]
+    whole = codec.encode(documents)
+
+    class Counting(Codec):
+        def encode(self, documents, special=True):
+            seen.extend(map(len, documents))
+            return super().encode(documents, special)
+
+    for tokens in (1, 7, 64):
+        found = Counting(tokenizer).encode_start(documents, tokens)
+        assert [ids[:tokens] for ids in found] == [ids[:tokens] for ids in whole]
+    seen.clear()
+    Counting(tokenizer).encode_start([words * 300], 64)  # 42 million characters
+    assert sum(seen) <= 3 * 64 * LONGEST_TOKEN
+
+
+def test_rows_are_there_whole_or_not_at_all(tiny, tmp_path, tokenizer, monkeypatch):
+    corpus = build_corpus(recipe(dataset=tiny / "stories.jsonl"), tokenizer)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("hyperfitting.corpus.json.dumps", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        corpus.save(tmp_path / "corpus", tokenizer)
+    assert not (tmp_path / "corpus").exists()
+    corpus.save(tmp_path / "corpus", tokenizer)
+    assert Corpus.load(tmp_path / "corpus").fingerprint == corpus.fingerprint
