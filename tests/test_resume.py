@@ -145,12 +145,10 @@ def test_shards_of_another_layout_are_refused(damaged):
     from hyperfitting import UserError
 
     facts = damaged / "checkpoints" / "step_0000024" / "progress.json"
-    text = facts.read_text().replace("unsharded weights", "DeepSpeed ZeRO-3 on 4 process(es)")
+    facts.write_text(facts.read_text().replace("unsharded weights", "DeepSpeed ZeRO-3 on 4 process(es)"))
     mark = facts.with_name("COMPLETED")
-    mark.write_text(
-        mark.read_text().replace(f'"progress.json": {facts.stat().st_size}', f'"progress.json": {len(text)}')
-    )
-    facts.write_text(text)
+    files = json.loads(mark.read_text())
+    mark.write_text(json.dumps(files | {"progress.json": checkpoint._synced(facts)}))
     with pytest.raises(UserError, match="saved with DeepSpeed ZeRO-3 on 4 process"):
         resume(damaged)
 

@@ -1,95 +1,182 @@
-"""Checkpoints that are whole or not there: written aside, marked COMPLETED, renamed, and only then are old ones deleted."""
+"""Checkpoints that are whole or not there: written aside, digested, marked COMPLETED, renamed; only then are old ones deleted.
+
+The mark holds the size and the digest of every file. Digests detect damage, not malice: see docs/trust.md.
+"""
 
 import json
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
 
+import xxhash
+
 from ..errors import UserError
+from ..files import read_json, sync_file, sync_folder
 from .launching import strategy_of
 
 MARK = "COMPLETED"
+BLOCK = 2**24  # bytes that are digested at a time
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies; names sort as their steps do."""
+    """Where the checkpoint of a step lies."""
     return folder / f"step_{step:07d}"
 
 
 def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: int) -> Path:
     """Save model, optimizer and `progress` of all ranks under `folder`; keep the newest `keep` checkpoints.
 
-    Every rank must call it. The mark lists every file with its size, so that a truncated file is seen later.
+    Every rank must call it, and digests and syncs its share of the files. A whole checkpoint of this step is left as it is.
     """
+    from accelerate.utils import broadcast_object_list, gather_object
+
     target = checkpoint_path(folder, step)
     temporary = target.with_name(target.name + ".tmp")
+    known = [find_damage(target, verify=False) is None if accelerator.is_main_process else None]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(known)
+    if known[0]:
+        return target
     if accelerator.is_main_process:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     accelerator.wait_for_everyone()
     accelerator.save_state(str(temporary))
     accelerator.wait_for_everyone()
+    names = [None]
     if accelerator.is_main_process:
         facts = {"layout": _layout(accelerator), "progress": progress}
         (temporary / "progress.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-        files = {str(f.relative_to(temporary)): f.stat().st_size for f in sorted(temporary.rglob("*")) if f.is_file()}
-        for name in files:
-            _flush(temporary / name)
+        names = [sorted(str(f.relative_to(temporary)) for f in temporary.rglob("*") if f.is_file())]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(names)
+    mine = names[0][accelerator.process_index :: accelerator.num_processes]
+    digests = [(name, _synced(temporary / name)) for name in mine]
+    files = dict(sorted(gather_object(digests) if accelerator.num_processes > 1 else digests))
+    if accelerator.is_main_process:
         (temporary / MARK).write_text(json.dumps(files, indent=2), encoding="utf-8")
-        _flush(temporary / MARK)
-        if target.exists():
-            shutil.rmtree(target)
-        os.rename(temporary, target)
+        sync_file(temporary / MARK)
+        sync_folder(temporary)
+        _put_in_place(temporary, target)
         for old in _candidates(folder)[keep:]:
             shutil.rmtree(old)
     accelerator.wait_for_everyone()
     return target
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole checkpoint; damaged newer ones are passed over with a warning."""
+def newest_checkpoint(folder: Path, verify: bool = True) -> Path | None:
+    """The newest whole checkpoint; damaged newer ones are passed over with a warning.
+
+    Args:
+        verify: compare the digest of every file, not its size alone.
+    """
     for unfinished in folder.glob("step_*.tmp"):
         warnings.warn(f"checkpoint {unfinished} was never finished and is passed over", stacklevel=2)
     for candidate in _candidates(folder):
-        damage = find_damage(candidate)
+        damage = find_damage(candidate, verify)
         if damage is None:
             return candidate
         warnings.warn(f"checkpoint {candidate} is passed over: {damage}", stacklevel=2)
     return None
 
 
-def find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, or None when every file has the size it was saved with."""
+def checkpoint_to_resume(accelerator, folder: Path, resume: str | Path, verify: bool = True) -> Path | None:
+    """What a run goes on from, chosen by the main process for all: the newest whole checkpoint for "auto" (None when there is
+    none), or the one at a path.
+
+    Raises:
+        UserError: on every rank, when the path is no checkpoint of this run, or damaged.
+    """
+    from accelerate.utils import broadcast_object_list
+
+    choice: list = [None, None]
+    if accelerator.is_main_process:
+        if str(resume) == "auto":
+            choice[0] = newest_checkpoint(folder, verify)
+        elif Path(resume).resolve().parent != folder.resolve():
+            choice[1] = f"checkpoint {resume} is not one of run {folder.parent}: a run goes on from its own checkpoints"
+        elif damage := find_damage(Path(resume), verify):
+            choice[1] = f"checkpoint {resume} cannot be used: {damage}; use --resume auto or another checkpoint"
+        else:
+            choice[0] = Path(resume)
+    if accelerator.num_processes > 1:
+        broadcast_object_list(choice)
+    if choice[1]:
+        raise UserError(choice[1])
+    return choice[0]
+
+
+def adopt_finished(folder: Path) -> None:
+    """Rename checkpoints that are whole but for their last rename, in which a kill or a power cut came; by the main process."""
+    for temporary in folder.glob("step_*.tmp"):
+        target = temporary.with_suffix("")
+        if (
+            find_damage(temporary) is None
+            and _step(target) == read_json(temporary / "progress.json")["progress"]["step"]
+        ):
+            _put_in_place(temporary, target)
+
+
+def find_damage(checkpoint: Path, verify: bool = True) -> str | None:
+    """What is wrong with a checkpoint, or None when every file has the size, and with `verify` the digest, that it was saved
+    with."""
     try:
-        files = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        files = read_json(checkpoint / MARK)
+    except UserError:
         return f"it has no {MARK} mark"
-    for name, size in files.items():
+    undigested = False
+    for name, wanted in files.items():
         file = checkpoint / name
+        size, digest = (wanted, None) if isinstance(wanted, int) else wanted  # an older version noted sizes alone
         if not file.is_file():
             return f"{name} is missing"
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size} bytes instead of {size}"
+        if verify and digest is not None and _digest(file) != digest:
+            return f"{name} was changed since it was saved"
+        undigested |= digest is None
+    try:
+        facts = read_json(checkpoint / "progress.json")
+        facts["layout"], facts["progress"]
+    except (UserError, KeyError):
+        return "progress.json is damaged"
+    if verify and undigested:
+        warnings.warn(
+            f"checkpoint {checkpoint} is of an older version: only the sizes of its files are checked", stacklevel=3
+        )
     return None
 
 
-def load_checkpoint(accelerator, checkpoint: Path) -> dict:
-    """Restore model and optimizer from a checkpoint on every rank and return its `progress`.
+def load_checkpoint(accelerator, checkpoint: Path, trust: bool = False) -> dict:
+    """Restore model and optimizer from a checkpoint, found whole by `find_damage`, on every rank, and return its `progress`.
+
+    Args:
+        trust: load shards of DeepSpeed, which are pickles and can run code, from a folder of another user.
 
     Raises:
-        UserError: a damaged checkpoint, or one whose shards belong to another strategy or number of processes.
+        UserError: one that does not load, whose shards belong to another strategy or number of processes, or another user's.
     """
-    damage = find_damage(checkpoint)
-    if damage:
-        raise UserError(f"checkpoint {checkpoint} cannot be used: {damage}; use --resume auto or another checkpoint")
-    facts = json.loads((checkpoint / "progress.json").read_text(encoding="utf-8"))
+    facts = read_json(checkpoint / "progress.json")
     if facts["layout"] != _layout(accelerator):
         raise UserError(
             f"checkpoint {checkpoint} was saved with {facts['layout']}, this run is {_layout(accelerator)}: a run goes "
             "on in the layout it was saved in; launch the same way, or start anew from the weights in final/"
         )
-    accelerator.load_state(str(checkpoint))
+    strangers = [path for path in (checkpoint, *checkpoint.rglob("*")) if path.stat().st_uid != os.getuid()]
+    if strangers and strategy_of(accelerator) == "deepspeed" and not trust:
+        raise UserError(
+            f"{strangers[0]} belongs to another user, and DeepSpeed's shards can run code when they are loaded: give "
+            "--trust_checkpoint if you know who wrote it"
+        )
+    try:
+        accelerator.load_state(str(checkpoint))
+    except Exception as error:  # whatever a reader of damaged tensors or pickles raises
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"checkpoint {checkpoint} cannot be loaded ({reason}): move it away, and --resume auto takes the one before it"
+        ) from error
     accelerator.step = 0  # its count of passes: the step that follows may be cut into another number of them
     return facts["progress"]
 
@@ -97,7 +184,7 @@ def load_checkpoint(accelerator, checkpoint: Path) -> dict:
 def set_newer_aside(folder: Path, step: int) -> None:
     """Rename checkpoints after `step`, damaged or given up: a run that goes on from `step` must not take them for its own."""
     for path in _candidates(folder):
-        if path > checkpoint_path(folder, step):
+        if _step(path) > step:
             target = path.with_name(f"aside_{path.name}")
             shutil.rmtree(target, ignore_errors=True)
             os.rename(path, target)
@@ -115,10 +202,35 @@ def _layout(accelerator) -> str:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """Finished checkpoints, the newest first."""
-    return sorted((path for path in folder.glob("step_*") if path.suffix != ".tmp"), reverse=True)
+    """Finished checkpoints, the newest first. Other folders, whatever they are, are no checkpoints of ours."""
+    return sorted((path for path in folder.glob("step_*") if _step(path) is not None), key=_step, reverse=True)
 
 
-def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
+def _step(checkpoint: Path) -> int | None:
+    match = re.fullmatch(r"step_(\d{7,})", checkpoint.name)
+    return int(match[1]) if match else None
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    """Rename a whole checkpoint; a damaged one of the same step is removed only after it stands."""
+    damaged = target.with_name(f"aside_{target.name}")
+    if target.exists():
+        shutil.rmtree(damaged, ignore_errors=True)
+        os.rename(target, damaged)
+    os.rename(temporary, target)
+    sync_folder(target.parent)
+    shutil.rmtree(damaged, ignore_errors=True)
+
+
+def _synced(file: Path) -> tuple[int, str]:
+    """The size and the digest of a file, once it is on the disk."""
+    sync_file(file)
+    return file.stat().st_size, _digest(file)
+
+
+def _digest(file: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with open(file, "rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -16,7 +16,13 @@ from ..host_memory import kept_memory
 from ..models import DTYPES, ModelSize, check_vocabulary, end_ids, load_config, source_dtype
 from ..processes import is_main_process
 from . import launching, precision
-from .checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint, set_newer_aside
+from .checkpoint import (
+    checkpoint_to_resume,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+    set_newer_aside,
+)
 from .console import RunConsole
 from .curves import draw_curves
 from .environment import describe_environment
@@ -160,20 +166,13 @@ class Hyperfitter:
 
     def _resume(self, resume: str | Path) -> None:
         self._check_same_recipe()
-        if str(resume) == "auto":
-            path = newest_checkpoint(self.run.checkpoints)
-            if path is None:
-                self.console.note("no whole checkpoint to resume from: starting at step 0")
-                if self.is_main:
-                    self.run.rewind_metrics(-1)
-                    set_newer_aside(self.run.checkpoints, -1)
-                return
-        else:
-            path = Path(resume)
-            if path.resolve().parent != self.run.checkpoints.resolve():
-                raise UserError(
-                    f"checkpoint {path} is not one of run {self.run.path}: a run goes on from its own checkpoints"
-                )
+        path = checkpoint_to_resume(self.accelerator, self.run.checkpoints, resume)
+        if path is None:
+            self.console.note("no whole checkpoint to resume from: starting at step 0")
+            if self.is_main:
+                self.run.rewind_metrics(-1)
+                set_newer_aside(self.run.checkpoints, -1)
+            return
         self.progress = Progress(**load_checkpoint(self.accelerator, path))
         if not self.progress.still_stopped(self.recipe):
             self.progress.stop_reason = None
@@ -252,7 +251,7 @@ class Hyperfitter:
             raise Interrupted
 
     def _stop_non_finite(self, step: int, what: str) -> None:
-        good = newest_checkpoint(self.run.checkpoints)
+        good = newest_checkpoint(self.run.checkpoints, verify=False)
         raise TrainingError(
             f"{what} at step {step + 1} (epoch {self._epoch(step):.2f}): the run is stopped and nothing of it was saved since "
             f"the last good checkpoint, {good or 'which there is not yet'}; lower --learning_rate, then start anew"
