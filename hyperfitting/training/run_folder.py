@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ..corpus import corpus_folder
 from ..errors import UserError
-from ..files import append_jsonl, lock_folder, read_jsonl, to_jsonl, write_atomically
+from ..files import append_jsonl, lock_folder, read_jsonl, restore_folder, to_jsonl, write_atomically
 from ..processes import is_main_process
 
 
@@ -38,10 +38,13 @@ class RunFolder:
         self.final = self.path / "final"
         self.early_stopped = self.path / "early_stopped"
         self.result = self.path / "result.json"
+        self.trackers = self.path / "trackers"
+        self.replaced, self._moving = self.path / ".replaced", self.path / ".replaced.tmp"
 
     @contextlib.contextmanager
     def sole_writer(self, resume: bool, overwrite: bool) -> Iterator[None]:
-        """Inside, the main process holds the folder's lock; with `overwrite` what the folder held is gone.
+        """Inside, the main process holds the folder's lock. A run that was set aside by `set_aside` comes back when what is
+        inside fails before `forget_replaced`.
 
         Raises:
             UserError: the folder holds something else, or another process writes to it.
@@ -51,9 +54,14 @@ class RunFolder:
             return
         self.check_free(resume, overwrite)
         with lock_folder(self.path, "output_dir"):
-            if overwrite:
-                self.clear()
-            yield
+            self.settle()
+            self.check_free(resume, overwrite)
+            try:
+                yield
+            except BaseException:
+                if self.replaced.exists():
+                    self.put_back()
+                raise
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
         """Refuse a folder that cannot be written or that holds something which neither flag allows to touch.
@@ -68,10 +76,17 @@ class RunFolder:
             existing = existing.parent
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise UserError(f"output_dir {self.path} is not writable: set --output_dir to a folder of your own")
-        if not self._entries():
+        entries = self._entries()
+        if not entries:
             return
-        if not self.recipe.exists():
+        if not self.recipe.exists() and not self.replaced.exists():
             raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
+        foreign = [name for name in entries if not self._is_own(name)]
+        if overwrite and foreign:
+            raise UserError(
+                f"output_dir {self.path} holds {foreign[0]!r}, which no run wrote: move it away before --overwrite, or set another "
+                "--output_dir"
+            )
         if self.metrics.exists() and not (resume or overwrite):  # before its first number a run has nothing to lose
             raise UserError(
                 f"output_dir {self.path} holds a run: continue it with --resume auto, replace it with --overwrite, "
@@ -79,13 +94,54 @@ class RunFolder:
             )
 
     def _entries(self) -> list[str]:
-        return [entry.name for entry in self.path.iterdir() if entry.name != ".lock"] if self.path.is_dir() else []
+        hidden = {".lock", self.replaced.name, self._moving.name}
+        return [entry.name for entry in self.path.iterdir() if entry.name not in hidden] if self.path.is_dir() else []
 
-    def clear(self) -> None:
-        """Delete the run (only ever called under its lock, and on --overwrite)."""
-        for entry in self._entries():
-            path = self.path / entry
+    def _is_own(self, name: str) -> bool:
+        """Whether a run writes something of this name, or had begun to."""
+        own = {path.name for path in vars(self).values() if path.parent == self.path}
+        return name in own or (
+            name.endswith((".tmp", ".old")) and name.split(".")[0] in {own_name.split(".")[0] for own_name in own}
+        )
+
+    def set_aside(self) -> None:
+        """Move the run into `.replaced`, from where `put_back` returns it until `forget_replaced`."""
+        self._moving.mkdir()
+        for name in self._entries():
+            os.rename(self.path / name, self._moving / name)
+        os.rename(self._moving, self.replaced)
+
+    def put_back(self) -> None:
+        """Delete what was begun in the place of the run that was set aside, and return that run."""
+        for name in self._entries():
+            path = self.path / name
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        os.rename(self.replaced, self._moving)
+        self._move_back()
+
+    def forget_replaced(self) -> None:
+        """Delete the run that was set aside: what replaces it has a whole checkpoint."""
+        if self.replaced.exists():
+            shutil.rmtree(self.replaced)
+
+    def settle(self) -> None:
+        """Finish what a killed process had begun: give a whole checkpoint its name, and return what it had set aside, or forget
+        that when what replaces it has a whole checkpoint."""
+        from .checkpoint import adopt_finished, newest_checkpoint  # torch, which readers of a run do not need
+
+        adopt_finished(self.checkpoints)
+        for folder in (self.corpus, self.final, self.early_stopped):
+            restore_folder(folder)
+        if self._moving.exists():  # it was killed between two moves: what is not in there belongs beside it
+            self._move_back()
+        if self.replaced.exists():
+            begun = newest_checkpoint(self.checkpoints, verify=False)
+            self.forget_replaced() if begun else self.put_back()
+
+    def _move_back(self) -> None:
+        for entry in list(self._moving.iterdir()):
+            os.rename(entry, self.path / entry.name)
+        self._moving.rmdir()
 
     def append_metrics(self, record: dict) -> None:
         append_jsonl(self.metrics, record)
