@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperfitting.scoring import bootstrap_interval, distinct_n, diversity, ends_in_loop, rep_n, ttr
+from hyperfitting.scoring.text import loop_start
 
 tokens = st.lists(st.integers(0, 5), max_size=60)
 
@@ -50,3 +51,33 @@ def test_the_interval_holds_its_level():
     values = rng.normal(size=20)
     assert bootstrap_interval(values) == bootstrap_interval(values)
     assert bootstrap_interval([3.0]) == (3.0, 3.0)
+
+
+def naive_loop_start(tokens, shortest=3):
+    for period in range(shortest, len(tokens) // 2 + 1):
+        if tokens[-period:] == tokens[-2 * period : -period]:
+            start = len(tokens) - 2 * period
+            while start and tokens[start - 1] == tokens[start - 1 + period]:
+                start -= 1
+            return start
+    return None
+
+
+@given(st.lists(st.integers(0, 2), max_size=40))
+def test_where_a_loop_starts(tokens):
+    assert loop_start(tokens) == naive_loop_start(tokens)
+
+
+def test_a_loop_is_looked_for_in_linear_time():
+    words, read = [i * i % 1_000_003 for i in range(20_000)], 0
+
+    class Counted(int):
+        def __eq__(self, other):
+            nonlocal read
+            read += 1
+            return int(self) == int(other)
+
+        __hash__ = int.__hash__
+
+    assert loop_start([Counted(word) for word in words]) is None
+    assert read <= 3 * len(words)

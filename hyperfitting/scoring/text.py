@@ -1,6 +1,6 @@
 """Repetition and diversity of one text, given as a sequence of token ids (or words)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 TTR_WINDOW = 96
@@ -69,14 +69,28 @@ def diversity_compat(tokens: Sequence) -> float | None:
 def loop_start(tokens: Sequence, shortest: int = 3) -> int | None:
     """Where the loop begins in which the text ends: the first token of the shortest phrase, of at least `shortest`
     tokens, that is then repeated, at least once in full, to the end. None for a text that does not end in a loop."""
-    tokens = list(tokens)
-    for period in range(shortest, len(tokens) // 2 + 1):
-        if tokens[-period:] == tokens[-2 * period : -period]:
-            start = len(tokens) - 2 * period
-            while start and tokens[start - 1] == tokens[start - 1 + period]:
-                start -= 1
-            return start
+    backwards = list(tokens)[::-1]
+    for period, shared in enumerate(_shared_with_start(backwards, len(backwards) // 2 + 1)):
+        if (
+            period >= shortest and shared >= period
+        ):  # the text goes on as it did a period before, for a period or longer
+            return len(backwards) - period - shared
     return None
+
+
+def _shared_with_start(tokens: Sequence, stop: int) -> Iterator[int]:
+    """For each position before `stop` how many tokens from there on equal those at the start (the Z-function; Gusfield 1997,
+    section 1.4). Linear: no token is compared again that an earlier position has compared."""
+    yield len(tokens)
+    known, left, right = [len(tokens)], 0, 0  # tokens[left:right] equals the start and reaches furthest
+    for position in range(1, stop):
+        shared = min(known[position - left], right - position) if position < right else 0
+        while position + shared < len(tokens) and tokens[shared] == tokens[position + shared]:
+            shared += 1
+        if position + shared > right:
+            left, right = position, position + shared
+        known.append(shared)
+        yield shared
 
 
 def ends_in_loop(tokens: Sequence, shortest: int = 3) -> bool:
