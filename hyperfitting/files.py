@@ -1,5 +1,7 @@
 """Files that other processes, kills and later commands meet: locks, atomic writes, and JSON lines."""
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -8,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .errors import UserError
+from .errors import TrainingError, UserError
 
 
 def lock_folder(folder: Path, flag: str):
@@ -52,6 +54,31 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def written_by_libraries(path: Path, needed: int) -> Iterator[None]:
+    """Inside, what torch or safetensors raise when they cannot write becomes an OSError that names `path`; they hide the
+    operating system's. `needed`: about how many bytes are written."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError | TrainingError):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        full = free < needed or getattr(error, "errno", None) == errno.ENOSPC
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        what = f"{reason}, with {size_of(free)} free and about {size_of(needed)} needed"
+        raise OSError(errno.ENOSPC if full else errno.EIO, what, str(path)) from error
+
+
+def size_of(count: float) -> str:
+    """A number of bytes as a person reads it: 12 kB, 3.4 MB, 1.2 GB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError
 
 
 def sync_folder(folder: Path) -> None:

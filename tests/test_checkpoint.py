@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_of_the_same_step_stands_until_the_new_one_does(dam
     monkeypatch.setattr(
         os, "rename", lambda a, b: seen.append(sorted(p.name for p in folder.iterdir())) or rename(a, b)
     )
-    checkpoint.save_checkpoint(accelerator, folder, 24, {"step": 24}, keep=3)
+    checkpoint.save_checkpoint(accelerator, folder, 24, {"step": 24}, keep=3, parameters=1)
     assert all(any("0000024" in name for name in names) for names in seen) and len(seen) == 2
     assert checkpoint.find_damage(folder / NEWEST) is None
     assert {path.name for path in folder.iterdir()} == {"step_0000010", "step_0000020", NEWEST}

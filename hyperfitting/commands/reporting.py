@@ -1,13 +1,19 @@
 """Calls a command and turns its errors into one message and an exit code."""
 
+import errno
 import gc
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from ..errors import TrainingError, UserError
+from ..files import size_of
 from ..processes import is_main_process, local_rank, rank
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
@@ -18,11 +24,25 @@ def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
     try:
         command(arguments)
         return 0
-    except (UserError, TrainingError) as error:
+    except (UserError, TrainingError, OSError) as error:
         if is_main_process():
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {_message(error)}", file=sys.stderr)
         elif local_rank() == 0:  # once on every other machine: what is missing may be missing there
-            print(f"error on rank {rank()}: {error}", file=sys.stderr)
+            print(f"error on rank {rank()}: {_message(error)}", file=sys.stderr)
         if os.environ.get("HYPERFITTING_DEBUG"):
             traceback.print_exc()
         return 2 if isinstance(error, UserError) else 1
+
+
+def _message(error: Exception) -> str:
+    """An OSError says which file, why, and what is safe."""
+    if not isinstance(error, OSError):
+        return str(error)
+    what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno in FULL and error.filename:
+        folder = Path(error.filename).absolute().parent
+        while not folder.exists():
+            folder = folder.parent
+        what += f" ({size_of(shutil.disk_usage(folder).free)} free in {folder})" if "free" not in what else ""
+        what += "; what was finished before is whole: make room, then give the same command again (hyperfit: with --resume auto)"
+    return what

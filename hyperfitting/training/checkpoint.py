@@ -13,11 +13,12 @@ from pathlib import Path
 import xxhash
 
 from ..errors import UserError
-from ..files import read_json, sync_file, sync_folder
+from ..files import read_json, sync_file, sync_folder, written_by_libraries
 from .launching import strategy_of
 
 MARK = "COMPLETED"
 BLOCK = 2**24  # bytes that are digested at a time
+BYTES_PER_PARAMETER = 12  # fp32 weight and two moments
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -25,10 +26,10 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step_{step:07d}"
 
 
-def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: int) -> Path:
+def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: int, parameters: int) -> Path:
     """Save model, optimizer and `progress` of all ranks under `folder`; keep the newest `keep` checkpoints.
 
-    Every rank must call it, and digests and syncs its share of the files. A whole checkpoint of this step is left as it is.
+    `parameters` is the model's number of them, to say how much room is needed. Every rank must call it, and digests and syncs its share of the files. A whole checkpoint of this step is left as it is.
     """
     from accelerate.utils import broadcast_object_list, gather_object
 
@@ -43,7 +44,12 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(temporary))
+    try:
+        with written_by_libraries(temporary, BYTES_PER_PARAMETER * parameters):
+            accelerator.save_state(str(temporary))
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # it may hold all the room that is left
+        raise
     accelerator.wait_for_everyone()
     names = [None]
     if accelerator.is_main_process:

@@ -9,7 +9,7 @@ from torch import nn
 from ..codec import Codec
 from ..corpus import Corpus
 from ..errors import TrainingError
-from ..files import replace_folder
+from ..files import replace_folder, written_by_libraries
 from ..models import save_pretrained
 from ..scoring.teacher_forced import measure_rows, position_losses
 from . import launching
@@ -34,7 +34,13 @@ def write_model(
     if accelerator.is_main_process:
         temporary = folder.with_name(folder.name + ".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        save_pretrained(copy, codec, temporary)
+        needed = sum(p.numel() * p.element_size() for p in copy.parameters())
+        try:
+            with written_by_libraries(temporary, needed):
+                save_pretrained(copy, codec, temporary)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         write_model_card(temporary, recipe, run.evaluations())
         replace_folder(temporary, folder)
     accelerator.wait_for_everyone()

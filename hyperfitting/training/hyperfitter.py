@@ -303,7 +303,12 @@ class Hyperfitter:
         with self.console.busy("saving a checkpoint"):
             progress = dataclasses.asdict(self.progress)
             save_checkpoint(
-                self.accelerator, self.run.checkpoints, self.progress.step, progress, self.recipe.keep_checkpoints
+                self.accelerator,
+                self.run.checkpoints,
+                self.progress.step,
+                progress,
+                keep=self.recipe.keep_checkpoints,
+                parameters=self.parameters,
             )
 
     def _write_model(self, folder: Path) -> None:
