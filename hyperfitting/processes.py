@@ -8,8 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Launcher:
-    """An `accelerate launch`: its parsed arguments, and the folder and the environment that it was called in."""
+    """An `accelerate launch`: its process, its parsed arguments, and the folder and the environment that it was called in."""
 
+    pid: int
     arguments: argparse.Namespace
     folder: Path
     environment: dict[str, str]
@@ -25,7 +26,7 @@ def find_launcher() -> Launcher | None:
             words = _launch_arguments(ancestor.cmdline())
             if words is not None:
                 arguments = launch_command_parser().parse_args(words)
-                return Launcher(arguments, Path(ancestor.cwd()), ancestor.environ())
+                return Launcher(ancestor.pid, arguments, Path(ancestor.cwd()), ancestor.environ())
         except psutil.Error:
             continue
     return None

@@ -20,6 +20,8 @@ FROZEN = {
         **INVOCATION,
         "resume": (None, "str | None"),
         "overwrite": (False, "bool"),
+        "verify_checkpoint": (True, "bool"),
+        "trust_checkpoint": (False, "bool"),
         "dry_run": (False, "bool"),
         "cpu": (False, "bool"),
     },

@@ -22,7 +22,15 @@ class FitInvocation(Invocation):
     """What is no part of the recipe."""
 
     resume: str | None = option(None, "Continue the run in output_dir from a checkpoint.", metavar="auto|PATH")
-    overwrite: bool = option(False, "Delete the run in output_dir first.")
+    overwrite: bool = option(
+        False, "Replace the run in output_dir; it is deleted once the new one has a whole checkpoint."
+    )
+    verify_checkpoint: bool = option(
+        True, "Compare a checkpoint that is resumed with the digests that it was saved with: reads all of it."
+    )
+    trust_checkpoint: bool = option(
+        False, "Resume DeepSpeed's shards, which can run code when they are loaded, from a folder of another user."
+    )
     dry_run: bool = option(False, "Print the resolved recipe and the plan, and stop.")
     cpu: bool = option(False, "Train on the CPU; needed for several processes without GPUs.")
 
@@ -53,7 +61,12 @@ def _run(arguments: list[str] | None) -> None:
     from ..training.hyperfitter import Hyperfitter
 
     fitter = Hyperfitter(recipe=recipe, cpu=invocation.cpu)
-    fitter.fit(resume=invocation.resume, overwrite=invocation.overwrite)
+    fitter.fit(
+        resume=invocation.resume,
+        overwrite=invocation.overwrite,
+        verify_checkpoint=invocation.verify_checkpoint,
+        trust_checkpoint=invocation.trust_checkpoint,
+    )
     fitter.accelerator.state.destroy_process_group()
 
 

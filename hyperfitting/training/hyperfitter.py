@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from ..codec import as_codec, load_codec
-from ..corpus import Corpus, build_corpus
+from ..corpus import Corpus, build_corpus, check_made_with
 from ..errors import TrainingError, UserError
 from ..host_memory import kept_memory
-from ..models import DTYPES, ModelSize, check_vocabulary, end_ids, load_config, source_dtype
+from ..models import DTYPES, ModelSize, check_causal, check_vocabulary, end_ids, load_config, source_dtype
 from ..processes import is_main_process
 from . import launching, precision
 from .checkpoint import (
@@ -33,7 +33,7 @@ from .progress import Progress
 from .recipe import Recipe
 from .result import HyperfitResult, read_result, write_result
 from .run_folder import RunFolder
-from .signals import Interrupted, catch_signals
+from .signals import Interrupted, LauncherWatch, catch_signals
 from .steps import LateReader, epoch_order, next_token_loss
 
 
@@ -75,12 +75,20 @@ class Hyperfitter:
         self._given_corpus, self._cpu = corpus, cpu
         self._given_is_trained = self._interrupted = False
 
-    def fit(self, resume: str | Path | None = None, overwrite: bool = False) -> HyperfitResult:
+    def fit(
+        self,
+        resume: str | Path | None = None,
+        overwrite: bool = False,
+        verify_checkpoint: bool = True,
+        trust_checkpoint: bool = False,
+    ) -> HyperfitResult:
         """Train to the end of the recipe, or go on from a checkpoint.
 
         Args:
             resume: "auto" for the newest whole checkpoint of the run (from the start if there is none), or its path.
-            overwrite: delete the run that `output_dir` holds first.
+            overwrite: replace the run that `output_dir` holds; it is deleted once the new one has a whole checkpoint.
+            verify_checkpoint: compare the digest of every file of the checkpoint with the one that it was saved with.
+            trust_checkpoint: load DeepSpeed's shards, which can run code, also from a folder of another user.
 
         Raises:
             UserError: see `Hyperfitter`; also when the model object that was given was trained by an earlier fit.
@@ -92,7 +100,8 @@ class Hyperfitter:
                 "with the model you loaded: load it again and give it to a new Hyperfitter, or give its name; only an "
                 "interrupted fit goes on, with resume='auto'"
             )
-        self.progress, self._signalled = Progress(), False
+        self.progress, self._signalled, self._launcher = Progress(), False, LauncherWatch()
+        self._overwrite, self._verify, self._trust = overwrite, verify_checkpoint, trust_checkpoint
         with self.run.sole_writer(bool(resume), overwrite), self.console:
             self._set_up(resume)
             self._given_is_trained, self._interrupted = self._given_model is not None, False
@@ -120,6 +129,8 @@ class Hyperfitter:
         self.micro, self.accumulation = recipe.accumulation_steps(self.accelerator.num_processes)
         self.is_main = self.accelerator.is_main_process
 
+        if resume and self.run.recipe.exists():
+            self._check_same_recipe()
         source = dict(revision=recipe.revision, trust_remote_code=recipe.trust_remote_code)
         given, tokenizer = self._given_model, self._given_tokenizer
         config = load_config(recipe.model, **source) if given is None else given.config
@@ -128,6 +139,7 @@ class Hyperfitter:
         self.corpus = self._choose_rows(resume)
         largest = int(max(self.corpus.train.max(), self.corpus.validation.max()))
         check_vocabulary(config, largest, "the rows")
+        self.progress.corpus_fingerprint = self.corpus.fingerprint
         self.save_dtype = DTYPES[recipe.save_dtype] if recipe.save_dtype else source_dtype(config)
 
         with self.console.busy("loading the model"):
@@ -136,6 +148,7 @@ class Hyperfitter:
             self.banned = sorted(end_ids(model, self.codec))
             self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(recipe, model))
         precision.check_prepared(self.accelerator, self.model, self.optimizer, recipe)
+        check_causal(self.model, recipe.model)
         self.model.train()
 
         device = self.accelerator.device
@@ -152,12 +165,16 @@ class Hyperfitter:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
         if self.is_main and not (resume and self.run.corpus.is_dir()):
             corpus = self._given_corpus or build_corpus(self.recipe, self.codec)
+            if self._overwrite:
+                self.run.set_aside()
             self.recipe.save(self.run.recipe)
             corpus.save(self.run.corpus, self.codec)
             environment = describe_environment(self.accelerator, launching.launch_request())
             self.run.environment.write_text(json.dumps(environment, indent=2, default=str) + "\n")
         self.accelerator.wait_for_everyone()
         saved = Corpus.load(self.run.corpus)
+        if resume:
+            check_made_with(saved.tokenizer_fingerprint, self.codec, f"the rows of run {self.run.path}")
         if self._given_corpus and self._given_corpus.fingerprint != saved.fingerprint:
             raise UserError(
                 f"run {self.run.path} was begun with other rows: give it the same corpus, or --overwrite it"
@@ -165,15 +182,16 @@ class Hyperfitter:
         return saved
 
     def _resume(self, resume: str | Path) -> None:
-        self._check_same_recipe()
-        path = checkpoint_to_resume(self.accelerator, self.run.checkpoints, resume)
+        path = checkpoint_to_resume(self.accelerator, self.run.checkpoints, resume, self._verify)
         if path is None:
             self.console.note("no whole checkpoint to resume from: starting at step 0")
             if self.is_main:
                 self.run.rewind_metrics(-1)
                 set_newer_aside(self.run.checkpoints, -1)
             return
-        self.progress = Progress(**load_checkpoint(self.accelerator, path))
+        self.progress = Progress(**load_checkpoint(self.accelerator, path, self._trust))
+        if self.progress.corpus_fingerprint not in (None, self.corpus.fingerprint):
+            raise UserError(f"run {self.run.path} was trained on other rows than it holds now: start it anew")
         if not self.progress.still_stopped(self.recipe):
             self.progress.stop_reason = None
         if self.is_main:
@@ -228,7 +246,7 @@ class Hyperfitter:
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             total += loss.detach()
-        signalled = torch.full_like(total, float(self._signalled))
+        signalled = torch.full_like(total, float(self._is_told_to_stop()))
         self.losses.put(self.progress.step, accelerator.gather(torch.stack([total, signalled])[None]))
         if self.progress.step == self._first_step:
             precision.check_moments(accelerator, self.optimizer)
@@ -297,9 +315,7 @@ class Hyperfitter:
     # --------------------------------------------------------------------------------------------------------- saving
 
     def _save_checkpoint(self) -> None:
-        finite = torch.tensor([precision.all_finite(self.model)], device=self.accelerator.device)
-        if not self.accelerator.gather(finite).all():
-            self._stop_non_finite(self.progress.step - 1, "a weight is not finite after the update")
+        self._check_finite()
         with self.console.busy("saving a checkpoint"):
             progress = dataclasses.asdict(self.progress)
             save_checkpoint(
@@ -311,7 +327,17 @@ class Hyperfitter:
                 parameters=self.parameters,
             )
 
+        if self.is_main:
+            self.run.forget_replaced()
+
+    def _check_finite(self) -> None:
+        """Stop the run before anything is saved whose weights are not all numbers; collective."""
+        finite = torch.tensor([precision.all_finite(self.model)], device=self.accelerator.device)
+        if not self.accelerator.gather(finite).all():
+            self._stop_non_finite(self.progress.step - 1, "a weight is not finite after the update")
+
     def _write_model(self, folder: Path) -> None:
+        self._check_finite()
         with self.console.busy("saving the model"):
             write_model(
                 folder,
@@ -374,8 +400,11 @@ class Hyperfitter:
     def _note_signal(self) -> None:
         self._signalled = True
 
+    def _is_told_to_stop(self) -> bool:
+        return self._signalled or self._launcher.is_gone()
+
     def _poll(self) -> None:
-        """Raise Interrupted on every rank if one was signalled; collective."""
-        flag = torch.tensor([self._signalled], device=self.accelerator.device)
+        """Raise Interrupted on every rank if one is told to stop; collective."""
+        flag = torch.tensor([self._is_told_to_stop()], device=self.accelerator.device)
         if self.accelerator.gather(flag).any():
             raise Interrupted

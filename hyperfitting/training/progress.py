@@ -29,6 +29,7 @@ class Progress:
         evaluated_step: step of the last evaluation, -1 before the first.
         best_validation_loss, best_step: the lowest after step 0.
         stop_reason: epochs, stop_at_loss or saturated, once the run is to stop.
+        corpus_fingerprint: of the rows that it is trained on.
     """
 
     step: int = 0
@@ -40,6 +41,7 @@ class Progress:
     best_ttr: float = 0.0
     evaluations_without_rise: int = 0
     stop_reason: str | None = None
+    corpus_fingerprint: str | None = None
 
     def evaluation_due(self, recipe: Recipe) -> bool:
         """At the steps of `is_evaluation_step`, and when the run is to stop."""
