@@ -324,7 +324,7 @@ class Hyperfitter:
                 self.progress.step,
                 progress,
                 keep=self.recipe.keep_checkpoints,
-                parameters=self.parameters,
+                parameters=self.size.parameters,
             )
 
         if self.is_main:

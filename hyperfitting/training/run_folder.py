@@ -52,7 +52,8 @@ class RunFolder:
         if not is_main_process():
             yield
             return
-        self.check_free(resume, overwrite)
+        if not (self.replaced.exists() or self._moving.exists()):  # or the folder is not yet what it will be
+            self.check_free(resume, overwrite)
         with lock_folder(self.path, "output_dir"):
             self.settle()
             self.check_free(resume, overwrite)
@@ -79,7 +80,7 @@ class RunFolder:
         entries = self._entries()
         if not entries:
             return
-        if not self.recipe.exists() and not self.replaced.exists():
+        if not self.recipe.exists():
             raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
         foreign = [name for name in entries if not self._is_own(name)]
         if overwrite and foreign:
