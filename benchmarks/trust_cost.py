@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from hyperfitting.files import sync_file
 from hyperfitting.models import stored_fingerprint
-from hyperfitting.training.checkpoint import _digest
+from hyperfitting.training.checkpoint import file_digest
 
 
 def seconds(call) -> float:
@@ -46,7 +46,7 @@ def main() -> None:
             os.sync()
             measured["written"].append(seconds(lambda: torch.save(weights, state)))
             measured["synced"].append(seconds(lambda: sync_file(state)))
-            measured["digested"].append(seconds(lambda: _digest(state)))
+            measured["digested"].append(seconds(lambda: file_digest(state)))
             measured["fingerprinted"].append(seconds(lambda: stored_fingerprint(str(folder))))
     finally:
         shutil.rmtree(folder)

@@ -140,7 +140,7 @@ def find_damage(checkpoint: Path, verify: bool = True) -> str | None:
             return f"{name} is missing"
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size} bytes instead of {size}"
-        if verify and digest is not None and _digest(file) != digest:
+        if verify and digest is not None and file_digest(file) != digest:
             return f"{name} was changed since it was saved"
         undigested |= digest is None
     try:
@@ -231,10 +231,11 @@ def _put_in_place(temporary: Path, target: Path) -> None:
 def _synced(file: Path) -> tuple[int, str]:
     """The size and the digest of a file, once it is on the disk."""
     sync_file(file)
-    return file.stat().st_size, _digest(file)
+    return file.stat().st_size, file_digest(file)
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """xxh3 of a file's content, 128 bits in hex."""
     digest = xxhash.xxh3_128()
     with open(file, "rb") as stream:
         while block := stream.read(BLOCK):
