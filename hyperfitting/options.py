@@ -8,6 +8,7 @@ import difflib
 import inspect
 import math
 import operator
+import os
 import types
 import typing
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
@@ -153,6 +154,14 @@ def named_file(name: str | Path, folder: Path | None = None) -> Path:
         return shipped[path.stem]
     there = f" (there are {', '.join(shipped)})" if shipped else ""
     raise OptionsError([f"file {name} does not exist{nearest(path.stem, shipped)}{there}"])
+
+
+def name_and_place(text: str) -> tuple[str | None, str]:
+    """`NAME=PLACE` in two, or None and the place. What exists as it is written is not cut: paths may hold `=`."""
+    name, equals, place = text.partition("=")
+    if not (name and equals) or Path(text).expanduser().exists():
+        return None, os.path.expanduser(text)
+    return name, os.path.expanduser(place)
 
 
 def read_yaml(path: Path) -> dict:

@@ -1,7 +1,6 @@
 """Generated texts: the record that the generation runner writes, and sets of them, read from its folders or from any JSONL of
 another tool. Token ids are the truth, text is derived from them, and there are no floats."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -9,7 +8,18 @@ from pathlib import Path
 
 from .codec import as_codec
 from .errors import UserError
-from .files import iterate_jsonl
+from .files import iterate_jsonl, read_json
+from .options import name_and_place
+
+_MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
+    "model": str,
+    "revision": str,
+    "dtype": str,
+    "model_fingerprint": str,
+    "tokenizer_fingerprint": str,
+    "contexts_fingerprint": str,
+    "batch_size": int,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,12 @@ class GenerationRecord:
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """One continuation. Ids are None where the tool that made it wrote none; a reference is None where there is none."""
+    """One continuation. Ids are None where the tool that made it wrote none; a reference is None where there is none.
+
+    Attributes:
+        id: the line's number where the tool wrote none.
+        unknown: of a text that has neither id nor context, what stands for its context: equal to itself alone.
+    """
 
     id: str
     source: str
@@ -58,6 +73,7 @@ class GeneratedText:
     reference: str | None = None
     reference_ids: tuple[int, ...] | None = None
     ended: bool = False
+    unknown: object | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -108,6 +124,7 @@ class GenerationSet:
                 text=t.reference if words else None,
                 ids=t.reference_ids if tokens else None,
                 context_ids=t.context_ids,
+                unknown=t.unknown,
             )
             for t in self.texts
         )
@@ -122,29 +139,32 @@ def load_generation_sets(
     """The sets of a folder of the generation runner or of a .jsonl file, one for each policy.
 
     Args:
-        where: `PATH` or `NAME=PATH`; the name is by default that of the folder or file.
+        where: a path, or as text `PATH` or `NAME=PATH`; the name is by default that of the folder or file.
         text_column, token_column: where a foreign file holds the continuation; one of the two is enough.
         tokenizer: makes token ids of texts that come without, and text of ids that come without.
 
     Raises:
-        UserError: no such file, no texts, a missing column, ids that are no token ids, two texts of one context.
+        UserError: no such file, no texts, a missing column, a value that is not what its column holds, two texts of one id.
     """
     codec = None if tokenizer is None else as_codec(tokenizer)
-    name, path = _name_and_path(str(where))
+    name, path = (None, where) if isinstance(where, Path) else name_and_place(where)
+    path = Path(path)
     file = path / "generations.jsonl" if path.is_dir() else path
     if not file.exists():
         hint = "it holds no generations.jsonl: let launch/generate.py finish" if path.is_dir() else "it does not exist"
         raise UserError(f"{path} cannot be scored: {hint}")
     manifest_file = path / "manifest.json"
-    manifest = json.loads(manifest_file.read_text(encoding="utf-8")) if manifest_file.exists() else {}
+    manifest = read_manifest(manifest_file) if manifest_file.exists() else {}
     policies: dict[str, list[GeneratedText]] = {}
     for number, row in iterate_jsonl(file):
-        text = _read_text(row, f"{file}, line {number}", number, text_column, token_column, codec)
-        policies.setdefault(str(row.get("policy", "")), []).append(text)
+        place = f"{file}, line {number}"
+        text = _read_text(row, place, number, text_column, token_column, codec)
+        policies.setdefault(_name(row, "policy", place) or "", []).append(text)
     if not policies:
         raise UserError(f"{file} holds no texts")
     for policy, texts in policies.items():
         _check_ids(file, policy, texts)
+    name = name or (path.name if path.is_dir() else path.stem) or str(path)
     return [
         GenerationSet(name if len(policies) == 1 else f"{name} {policy}", tuple(texts), policy, manifest)
         for policy, texts in policies.items()
@@ -160,24 +180,45 @@ def generation_set(records: Iterable[dict], name: str = "texts") -> GenerationSe
     return GenerationSet(name, tuple(texts))
 
 
-def _name_and_path(where: str) -> tuple[str, Path]:
-    if "=" in where and not Path(where).exists():
-        name, where = where.split("=", 1)
-        return name, Path(where)
-    path = Path(where)
-    return (path.name if path.is_dir() else path.stem) or str(path), path
+def read_manifest(path: Path) -> dict:
+    """The generation runner's manifest.json.
+
+    Raises:
+        UserError: it is damaged, or what later stages ask of it is of another type.
+    """
+    found = read_json(path)
+    for key, kind in _MANIFEST_TYPES.items():
+        if not isinstance(found.get(key), kind | None):
+            raise UserError(f"{path} is damaged: {key} is {found[key]!r}")
+    return found
+
+
+def _words(row: dict, column: str, place: str, hint: str = "mend the file") -> str | None:
+    """The text in a column; None where there is none, which tools write as null."""
+    text = row.get(column)
+    if text is not None and not isinstance(text, str):
+        raise UserError(f"{place}: the {column} is {type(text).__name__}, not a string: {hint}")
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError:  # JSON can spell what UTF-8 cannot
+        raise UserError(f"{place}: the {column} holds half a character (a lone surrogate): mend the file") from None
+    return text
+
+
+def _name(row: dict, column: str, place: str) -> str | None:
+    """As `_words`, of a column in which tools also write numbers."""
+    name = row.get(column)
+    return str(name) if isinstance(name, int | float) else _words(row, column, place)
 
 
 def _read_text(row: dict, place: str, number: int, text_column: str, token_column: str, codec) -> GeneratedText:
-    text = row.get(text_column, row.get("continuation"))
+    text = _words(row, text_column if text_column in row else "continuation", place, "set --text_column")
     ids = row.get(token_column, row.get("continuation_ids"))
     if text is None and ids is None:
         raise UserError(
             f"{place}: no column {text_column!r} or {token_column!r}; it has {', '.join(row)}: set --text_column or "
             "--token_column"
         )
-    if text is not None and not isinstance(text, str):
-        raise UserError(f"{place}: the text is {type(text).__name__}, not a string: set --text_column")
     if ids is None and codec is not None:
         (ids,) = codec.encode([text], special=False)
     context_ids, reference_ids = row.get("context_ids"), row.get("reference_ids")
@@ -187,21 +228,23 @@ def _read_text(row: dict, place: str, number: int, text_column: str, token_colum
             _check_tokens(values, f"{place}: {what}", vocabulary)
     if codec is not None and text is None:
         text = codec.decode(ids)
+    name, context = _name(row, "id", place), _words(row, "context", place) or ""
     return GeneratedText(
-        id=str(row.get("id", number - 1)),
-        source=str(row.get("source", "")),
-        context=str(row.get("context", "")),
+        id=str(number - 1) if name is None else name,
+        source=_name(row, "source", place) or "",
+        context=context,
         text=text,
         ids=None if ids is None else tuple(ids),
         context_ids=None if context_ids is None else tuple(context_ids),
-        reference=row.get("reference") or None,
+        reference=_words(row, "reference", place) or None,
         reference_ids=tuple(reference_ids) if reference_ids else None,
         ended=row.get("finish_reason") == "eos",
+        unknown=None if name is not None or context or context_ids else object(),
     )
 
 
 def _check_tokens(ids, place: str, vocabulary: int | None) -> None:
-    if not isinstance(ids, list) or not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
+    if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**63 for i in ids):
         raise UserError(f"{place} must be a list of whole numbers from 0: set --token_column to the right column")
     if vocabulary is not None and ids and max(ids) >= vocabulary:
         raise UserError(

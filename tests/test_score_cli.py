@@ -113,6 +113,23 @@ def test_a_model_is_loaded_at_the_revision_of_its_texts(generations, tmp_path, m
     assert loaded == [None, None, "v1"]
 
 
+def test_true_continuations_are_measured_for_each_set_of_contexts(generations, tmp_path, capsys):
+    """A folder whose records were thinned out by hand has the manifest of the whole one."""
+    shutil.copytree(generations / "other", tmp_path / "half")
+    records = (tmp_path / "half" / "generations.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "half" / "generations.jsonl").write_text("".join(records[1::2]))
+    asked = ["--model_scores", "--metrics", "loss_original", "--output_dir", tmp_path / "s"]
+    assert call(generations / "other", tmp_path / "half", *asked) == 0
+    whole, half, *_ = json.loads((tmp_path / "s" / "scores.json").read_text())["conditions"]
+    assert [c["scores"]["loss_original"]["n"] for c in (whole, half)] == [8, 4]
+    rows = [json.loads(record) for record in records]
+    for row in rows:
+        del row["context_ids"]
+    write(tmp_path / "half" / "generations.jsonl", rows)
+    assert call(tmp_path / "half", *asked[:-1], tmp_path / "t") == 2
+    assert "'half' holds texts without continuation_ids or context_ids" in capsys.readouterr().err
+
+
 def test_columns_of_scores_by_a_model(generations, tmp_path, capsys):
     asked = [generations / "other", "--metrics", "rep_4", "loss_original"]
     assert call(*asked, "--model_scores", "--output_dir", tmp_path / "s") == 0
@@ -211,8 +228,13 @@ def test_two_processes_measure_the_same(scores, generations, reference, tmp_path
                 assert b["scores"][name]["value"] == pytest.approx(score["value"], rel=1e-5), name
 
 
-def test_seeds_as_one_condition(generations, tmp_path):
-    group = f"both={generations / 'other'},{generations / 'other'}"
+def test_seeds_as_one_condition(generations, tmp_path, capsys):
+    shutil.copytree(generations / "other", tmp_path / "seed=1")  # greedy, so another seed gives the same texts
+    manifest = tmp_path / "seed=1" / "manifest.json"
+    group = f"both={generations / 'other'},{tmp_path / 'seed=1'}"
+    assert call(generations / "other", "--group", group, "--output_dir", tmp_path / "s") == 2
+    assert "group 'both' counts the same texts as two seeds: name each seed once" in capsys.readouterr().err
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"seed": 1}))
     assert call(generations / "other", "--group", group, "--output_dir", tmp_path / "s") == 0
     one, two, _ = json.loads((tmp_path / "s" / "scores.json").read_text())["conditions"]
     assert (two["name"], two["seeds"]) == ("both", 2)

@@ -22,6 +22,44 @@ def test_one_value_per_context_resamples_contexts_alone():
     assert bootstrap_interval(values[None]) == bootstrap_interval(values)
 
 
+@pytest.mark.parametrize("seeds", [1, 4])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+def test_contexts_that_all_differ_are_resampled_one_by_one_to_the_last_digit(seeds, missing):
+    rng = np.random.default_rng(10)
+    values, own = rng.normal(size=(seeds, 40)), np.arange(40) * 3 + 7
+    values[rng.random(values.shape) < missing] = np.nan
+    draws, which = np.random.default_rng(0).integers(0, 40, (2000, 40)), np.zeros((2000, 1), dtype=int)
+    if seeds > 1:
+        which = np.random.default_rng([0, 1]).integers(0, seeds, (2000, seeds))
+    sample = values[which[:, :, None], draws[:, None, :]].reshape(2000, -1)
+    means = np.nansum(sample, axis=1) / (~np.isnan(sample)).sum(axis=1)
+    expected = tuple(np.nanquantile(means, [(1 - 0.95) / 2, 1 - (1 - 0.95) / 2]))
+    assert bootstrap_interval(values) == bootstrap_interval(values, contexts=own) == expected
+    other = values + rng.normal(size=40)
+    assert paired_interval(values, other) == paired_interval(values, other, contexts=own)
+    differences = rng.normal(size=40) + 0.3
+    signs = np.random.default_rng(0).integers(0, 2, (10_000, 40), dtype=np.int8) * 2 - 1
+    extreme = int((np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12 * np.abs(differences).sum()).sum())
+    assert permutation_p(differences) == permutation_p(differences, contexts=own) == (extreme + 1) / 10_001
+
+
+def test_contexts_that_come_several_times_are_drawn_and_flipped_as_one():
+    """Texts of 12 contexts that differ in what they have in common: taken one by one they would promise too much."""
+    rng, contexts, held, too_sure, small, too_small = np.random.default_rng(11), np.repeat(np.arange(12), 6), 0, 0, 0, 0
+    for _ in range(200):
+        values = np.repeat(rng.normal(size=12), 6) + 0.3 * rng.normal(size=72)
+        held += covers(bootstrap_interval(values, resamples=400, contexts=contexts), 0)
+        too_sure += covers(bootstrap_interval(values, resamples=400), 0)
+        small += permutation_p(values, permutations=400, contexts=contexts) < 0.05
+        too_small += permutation_p(values, permutations=400) < 0.05
+    assert held / 200 >= 0.85 and too_sure / 200 < 0.7
+    assert small / 200 <= 0.09 and too_small / 200 > 0.3
+    unequal = np.array([0, 0, 0, 1])  # a context counts as many times as it has texts
+    assert bootstrap_interval([1.0, 1.0, 1.0, 5.0], contexts=unequal) == (1.0, 5.0)
+    missing = np.array([[1.0, np.nan, 3.0, np.nan]])
+    assert paired_interval(missing, missing, contexts=unequal) == (0.0, 0.0)
+
+
 def test_runs_of_several_seeds_are_samples_too():
     """A model whose seeds differ: resampling contexts alone would promise too much, resampling both holds the level."""
     rng, both, contexts_alone = np.random.default_rng(3), 0, 0

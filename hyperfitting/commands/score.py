@@ -15,9 +15,9 @@ from ..options import REQUIRED, Options, option
 from ..processes import is_main_process
 from ..records import GenerationSet, load_generation_sets
 from ..scoring import tables
+from ..scoring.conditions import Condition, check_names
 from ..scoring.metrics import find_metric
 from ..scoring.results import Results, score_conditions
-from ..scoring.scores import Condition
 from .command_line import Invocation, read_command_line
 from .reporting import run_reporting_errors
 
@@ -188,7 +188,7 @@ def read_conditions(
     """The conditions of `WHERE …` and `NAME=WHERE,WHERE` arguments, in that order.
 
     Raises:
-        UserError: nothing to score, a group without a name or whose seeds have other policies, two of one name.
+        UserError: nothing to score, a group without a name, whose seeds have other policies or are the same, two of one name.
     """
     load = functools.partial(
         load_generation_sets, text_column=text_column, token_column=token_column, tokenizer=tokenizer
@@ -198,18 +198,20 @@ def read_conditions(
         name, _, places = group.partition("=")
         if not name or not places:
             raise UserError(f"--group {group!r} must be NAME=WHERE,WHERE,…")
-        seeds = [{s.policy: s for s in load(where)} for where in places.split(",")]
+        seeds = [{s.policy: s for s in load(Path(where).expanduser())} for where in places.split(",")]
         if any(seed.keys() != seeds[0].keys() for seed in seeds):
             raise UserError(f"group {name!r}: its seeds hold different policies, {[sorted(seed) for seed in seeds]}")
         for policy in seeds[0]:
-            members = [seed[policy] for seed in seeds]
-            conditions.append(Condition.of(name if len(seeds[0]) == 1 else f"{name} {policy}", members))
+            condition = Condition.of(
+                name if len(seeds[0]) == 1 else f"{name} {policy}", [seed[policy] for seed in seeds]
+            )
+            made = [(seed.texts, seed.manifest) for seed in condition.sets]
+            if any(one in made[:index] for index, one in enumerate(made)):
+                raise UserError(f"group {name!r} counts the same texts as two seeds: name each seed once")
+            conditions.append(condition)
     if not conditions:
         raise UserError("nothing to score: name folders of launch/generate.py or .jsonl files")
-    names = [condition.name for condition in conditions]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"two sets are named {name!r}: write NAME=WHERE to tell them apart")
+    check_names(conditions)
     return conditions
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..codec import Codec, as_codec
 from ..corpus import check_made_with, corpus_of_run, load_documents
 from ..errors import UserError
+from ..options import name_and_place
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def load_contexts(
     shares = [num_contexts // len(sources) + (i < num_contexts % len(sources)) for i in range(len(sources))]
     chosen: dict[str, list[Context]] = {}
     for source, share in zip(sources, shares, strict=True):
-        name, where = source.split("=", 1) if "=" in source else (Path(source).stem or source, source)
+        name, where = name_and_place(source)
+        name = name or Path(where).stem or where
         if name in chosen:
             raise UserError(f"two sources of contexts are named {name!r}: write NAME=WHERE to tell them apart")
         corpus = corpus_of_run(where)

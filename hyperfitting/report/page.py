@@ -10,7 +10,7 @@ from ..corpus import TrainRows
 from ..files import write_atomically
 from ..records import GeneratedText
 from ..scoring import tables
-from ..scoring.conditions import Condition, same_contexts
+from ..scoring.conditions import Condition, same_contexts, with_other_contexts
 from ..scoring.differences import PAIRED
 from ..scoring.quotes import Quote
 from ..scoring.results import Results
@@ -70,7 +70,7 @@ def _browser(results: Results) -> dict:
         "conditions": shown,
         "right": _right(alike),
         "total": len(base.texts),
-        "left_out": [condition.name for condition in results.conditions if condition not in alike],
+        "left_out": with_other_contexts(base, results.conditions),
     }
 
 

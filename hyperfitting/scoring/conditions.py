@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet
@@ -42,6 +45,17 @@ class Condition:
         keys = tuple(model_and_contexts(texts) for texts in self.sets)
         return None if None in keys else keys
 
+    @cached_property
+    def contexts(self) -> np.ndarray:
+        """(texts,) integers: texts of one context have one number, in order of appearance."""
+        numbers: dict = {}
+        keys = [text.context_ids or text.context or text.id for text in self.first.texts]
+        return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+
+    @property
+    def distinct_contexts(self) -> int:
+        return int(self.contexts.max()) + 1
+
     @property
     def empty(self) -> int:
         """Continuations without a token, over all seeds."""
@@ -63,11 +77,40 @@ def one_per_model(conditions: Sequence[Condition]) -> dict[str, Condition]:
     for condition in conditions:
         if condition.model_key is not None:
             first.setdefault(condition.model_key, condition)
-    short = [condition.name.removesuffix(f" {condition.first.policy}") for condition in first.values()]
+    names = [(c.name.removesuffix(f" {c.first.policy}"), c.name) for c in first.values()]
     return {
-        f"{name if short.count(name) == 1 else condition.name} (model)": condition
-        for name, condition in zip(short, first.values(), strict=True)
+        f"{short if sum(short in pair for pair in names) == 1 else whole} (model)": condition
+        for (short, whole), condition in zip(names, first.values(), strict=True)
     }
+
+
+def originals(conditions: Sequence[Condition]) -> list[Condition]:
+    """The true continuations, once for each set of contexts."""
+    found: list[tuple[GenerationSet, Condition]] = []
+    for condition in conditions:
+        original = condition.first.original()
+        if original is None or any(same_contexts(condition.first, other) for other, _ in found):
+            continue
+        name = "original text" if not found else f"original text of {condition.name}"
+        found.append((condition.first, Condition(name, (original,), is_original=True)))
+    return [condition for _, condition in found]
+
+
+def check_names(conditions: Sequence[Condition]) -> None:
+    """Refuse two conditions of one name, and one that is named as true continuations or the scores of a model are.
+
+    Raises:
+        UserError: naming it.
+    """
+    names = [condition.name for condition in conditions]
+    taken = {*one_per_model(conditions), *(condition.name for condition in originals(conditions))}
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two sets are named {name!r}: write NAME=WHERE to tell them apart")
+        if name in taken:
+            raise UserError(
+                f"a line of the table is called {name!r} already: write NAME=WHERE to name the set otherwise"
+            )
 
 
 def same_contexts(a: GenerationSet, b: GenerationSet) -> bool:
@@ -75,8 +118,23 @@ def same_contexts(a: GenerationSet, b: GenerationSet) -> bool:
     return _contexts(a) == _contexts(b)
 
 
+def with_other_contexts(base: GenerationSet, conditions: Sequence[Condition]) -> dict[str, list[str]]:
+    """Why conditions cannot stand beside `base`, as "because …" goes on -> their names."""
+    found: dict[str, list[str]] = {}
+    for condition in conditions:
+        if not same_contexts(base, condition.first):
+            known = _are_known(base) and _are_known(condition.first)
+            why = "their contexts are others" if known else "without ids or contexts nothing pairs their texts"
+            found.setdefault(why, []).append(condition.name)
+    return found
+
+
 def _contexts(texts: GenerationSet) -> dict[str, object]:
-    return {text.id: text.context or text.context_ids for text in texts.texts}
+    return {text.id: text.context or text.context_ids or text.unknown for text in texts.texts}
+
+
+def _are_known(texts: GenerationSet) -> bool:
+    return all(text.unknown is None for text in texts.texts)
 
 
 def require_same_contexts(a: GenerationSet, b: GenerationSet, why: str) -> None:
@@ -84,6 +142,10 @@ def require_same_contexts(a: GenerationSet, b: GenerationSet, why: str) -> None:
     mine, theirs = _contexts(a), _contexts(b)
     if mine == theirs:
         return
+    if not (_are_known(a) and _are_known(b)):
+        raise UserError(
+            f"{why}, and nothing pairs the texts of {a.name!r} and {b.name!r}: give each an id or its context"
+        )
     missing = [name for name in mine if name not in theirs] or [name for name in theirs if name not in mine]
     what = f"context {missing[0]!r} is only in one of them" if missing else "the texts of their contexts differ"
     raise UserError(f"{why}, but {a.name!r} and {b.name!r} have different ones: {what}")

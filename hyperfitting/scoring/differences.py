@@ -22,7 +22,7 @@ class Difference:
     Attributes:
         condition: its name, or the label of its model where the metric is `of_model`.
         p: two-sided sign-flip permutation p-value over contexts; p_holm: corrected over all differences of the table.
-        n: contexts that both could measure.
+        n: texts that both could measure.
     """
 
     condition: str
@@ -68,14 +68,17 @@ def compare(
             values = a.values[:, [place[context] for context in base.first.ids]]
             both = ~(np.isnan(values).all(0) | np.isnan(b.values).all(0))
             if both.any():
-                found.append(_difference(name, baseline, metric, values[:, both], b.values[:, both]))
+                pair, contexts = (values[:, both], b.values[:, both]), base.contexts[both]
+                found.append(_difference(name, baseline, metric, *pair, contexts))
     corrected = holm([difference.p for difference in found])
     return [replace(difference, p_holm=p) for difference, p in zip(found, corrected, strict=True)]
 
 
-def _difference(condition: str, baseline: str, metric: str, a: np.ndarray, b: np.ndarray) -> Difference:
-    """Of (seeds, contexts) values that both have of every context."""
-    low, high = paired_interval(a, b)
+def _difference(
+    condition: str, baseline: str, metric: str, a: np.ndarray, b: np.ndarray, contexts: np.ndarray
+) -> Difference:
+    """Of (seeds, texts) values that both have of every text; `contexts`: (texts,) their numbers."""
+    low, high = paired_interval(a, b, contexts=contexts)
     return Difference(
         condition=condition,
         baseline=baseline,
@@ -83,6 +86,6 @@ def _difference(condition: str, baseline: str, metric: str, a: np.ndarray, b: np
         value=mean(a) - mean(b),
         low=low,
         high=high,
-        p=permutation_p(np.nanmean(a, axis=0) - np.nanmean(b, axis=0)),
+        p=permutation_p(np.nanmean(a, axis=0) - np.nanmean(b, axis=0), contexts=contexts),
         n=a.shape[1],
     )

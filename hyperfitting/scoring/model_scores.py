@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import UserError
 from ..records import GenerationSet
 from ..terminal import Progress, make_console
-from .conditions import Condition, model_and_contexts
+from .conditions import Condition
 from .model_metrics import MODEL_METRICS, SIDES
 from .scores import Score, summarize
 from .teacher_forced import MEASURES, measure_continuations
@@ -65,8 +65,10 @@ def _model_of(texts: GenerationSet) -> tuple[str, str | None]:
         raise UserError(
             f"{texts.name!r} does not say which model made it: --model_scores takes folders of launch/generate.py"
         )
-    if not texts.has_tokens:
-        raise UserError(f"{texts.name!r} holds no token ids, which --model_scores needs")
+    if not texts.has_tokens or not all(text.context_ids for text in texts.texts):
+        raise UserError(
+            f"{texts.name!r} holds texts without continuation_ids or context_ids, which --model_scores needs"
+        )
     return texts.manifest["model"], texts.manifest.get("revision")
 
 
@@ -75,7 +77,8 @@ def _load(name: str, revision: str | None, sets: Sequence[GenerationSet], dtype:
 
     model = load_for_inference(name, dtype, revision=revision, trust_remote_code=trust_remote_code)
     for texts in sets:
-        if texts.manifest["model_fingerprint"] != model_fingerprint(model) and texts.manifest.get("dtype") == dtype:
+        made_by, same_dtype = texts.manifest.get("model_fingerprint"), texts.manifest.get("dtype") == dtype
+        if same_dtype and made_by != model_fingerprint(model):
             raise UserError(f"{name} is not the model that made {texts.name!r}: it was changed since")
         whole = [[*t.context_ids, *t.ids, *(t.reference_ids or ())] for t in texts.texts]
         check_vocabulary(model.config, max(map(max, whole)), f"the texts of {texts.name!r}")
@@ -89,9 +92,10 @@ def _load(name: str, revision: str | None, sets: Sequence[GenerationSet], dtype:
 
 
 def _key(texts: GenerationSet, side: str) -> tuple:
-    """The true continuations are the same under every policy of a model, its own are not."""
-    shared = model_and_contexts(texts), side
-    return shared if side == "original" else (*shared, texts.name, id(texts))
+    """True continuations of the same contexts are measured once for each model, its own texts of every set."""
+    if side == "generated":
+        return side, id(texts)
+    return side, _model_of(texts), tuple((text.context_ids, text.reference_ids) for text in texts.texts)
 
 
 def _measure(model, texts: GenerationSet, side: str, batch_size: int, progress: Progress) -> list[np.ndarray]:
@@ -131,5 +135,5 @@ def _summarize(condition: Condition, measured: dict) -> ModelScores:
         for metric in (metric for metric in MODEL_METRICS if metric.side == side):
             column = MEASURES.index(metric.measure)
             values = [np.array([text[:, column].mean() if len(text) else np.nan for text in run]) for run in runs]
-            scores[metric.name] = summarize(metric, values)
+            scores[metric.name] = summarize(metric, values, contexts=condition.contexts)
     return ModelScores(scores, curves)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet
-from .conditions import Condition, same_contexts
+from .conditions import Condition, check_names, originals, same_contexts, with_other_contexts
 from .descriptions import NEEDS
 from .differences import Difference, compare
 from .metrics import find_metric, without_doubles
@@ -63,6 +63,8 @@ class Results:
         name, first = condition.name, condition.first
         entry: dict = {"name": name, "policy": first.policy, "model": first.manifest.get("model")}
         entry |= {"contexts": len(first.texts), "seeds": len(condition.sets), "empty": condition.empty}
+        if condition.distinct_contexts < len(first.texts):
+            entry["distinct_contexts"] = condition.distinct_contexts
         entry["scores"] = {m: _score_json(s) for m, s in self.scored[name].items()}
         if name in self.by_source:
             parts = self.by_source[name].items()
@@ -101,9 +103,11 @@ def score_conditions(
         tokenizers: a set -> its tokenizer or None, to write quotations as text.
 
     Raises:
-        UserError: an impossible metric, or contexts that differ from those of a baseline that was asked for.
+        UserError: an impossible metric, a name that is given twice or taken, or contexts that differ from those of a baseline
+            that was asked for.
     """
-    models, shown = models or {}, [*conditions, *_originals(conditions)]
+    check_names(conditions)
+    models, shown = models or {}, [*conditions, *originals(conditions)]
     of_texts = metrics and [name for name in metrics if isinstance(find_metric(name), TextMetric)]
     scored: Scored = {}
     for condition in shown:
@@ -135,7 +139,7 @@ def score_conditions(
         by_source=by_source,
         differences=differences,
         columns=columns,
-        notes=notes,
+        notes=[*notes, *_notes_on_duplicates(shown)],
         curves=curves,
         quotes=quotes,
         train=train,
@@ -158,26 +162,27 @@ def _columns(scored: Scored, asked: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys([*asked, *(m.name for m in selected if not isinstance(m, TextMetric))]))
 
 
-def _originals(conditions: Sequence[Condition]) -> list[Condition]:
-    """The true continuations, once for each set of contexts."""
-    found: list[tuple[GenerationSet, Condition]] = []
-    for condition in conditions:
-        original = condition.first.original()
-        if original is None or any(same_contexts(condition.first, other) for other, _ in found):
-            continue
-        name = "original text" if not found else f"original text of {condition.name}"
-        found.append((condition.first, Condition(name, (original,), is_original=True)))
-    return [condition for _, condition in found]
-
-
 def _comparable(baseline: str, shown: list[Condition], asked: bool) -> tuple[list[Condition], list[str]]:
     """The conditions that hold the baseline's contexts, and a note on the others; all of them if a baseline was asked for."""
     base = next(condition for condition in shown if condition.name == baseline)
     if asked:
         return [c for c in shown if not c.is_original or same_contexts(base.first, c.first)], []
-    other = [condition.name for condition in shown if not same_contexts(base.first, condition.first)]
-    notes = [f"Not compared with {baseline}, because their contexts are others: {', '.join(other)}."] if other else []
-    return [condition for condition in shown if condition.name not in other], notes
+    others = with_other_contexts(base.first, shown)
+    notes = [f"Not compared with {baseline}, because {why}: {', '.join(names)}." for why, names in others.items()]
+    return [condition for condition in shown if same_contexts(base.first, condition.first)], notes
+
+
+def _notes_on_duplicates(conditions: Sequence[Condition]) -> list[str]:
+    """A sentence on each number of contexts that stand there several times, with the conditions."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for condition in conditions:
+        if condition.distinct_contexts < len(condition.first.texts):
+            found.setdefault((len(condition.first.texts), condition.distinct_contexts), []).append(condition.name)
+    return [
+        f"{texts} texts continue only {distinct} different contexts in {', '.join(names)}: those of one context are resampled, and "
+        "their signs flipped, together."
+        for (texts, distinct), names in found.items()
+    ]
 
 
 def _by_source(condition: Condition, scores: dict[str, Score]) -> Scored:

@@ -23,8 +23,9 @@ class Score:
         value, low, high: the mean and its 95 % bootstrap interval; NaN when no text could be measured.
         n: texts that were averaged; left_out: texts that were not (too short for the metric's window, empty).
         signature: definition, unit, interval and version, for a table's caption; `Signature.parse` reads it.
-        values: (seeds, contexts) float64, NaN where a text is left out.
-        maximum: the largest of them.
+        values: (seeds, texts) float64, NaN where a text is left out.
+        contexts: (texts,) integers, equal for texts of one context; None: every text has its own.
+        maximum: the largest value.
     """
 
     metric: Description
@@ -35,6 +36,7 @@ class Score:
     left_out: int
     signature: str
     values: np.ndarray = field(repr=False)
+    contexts: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
@@ -50,8 +52,9 @@ class Score:
         return float(self.measured.max()) if self.n else float("nan")
 
     def of(self, columns: np.ndarray) -> "Score":
-        """The same score over some of the contexts: (contexts,) bool."""
-        return _summarize(self.metric, self.values[:, columns], self.signature)
+        """The same score over some of the texts: (texts,) bool."""
+        contexts = None if self.contexts is None else self.contexts[columns]
+        return _summarize(self.metric, self.values[:, columns], self.signature, contexts)
 
 
 def score(
@@ -87,21 +90,26 @@ def score(
         for unit in sorted({metric.unit for metric in chosen})
     }
     return {
-        metric.name: summarize(metric, [metric.compute(texts) for texts in sequences[metric.unit]]) for metric in chosen
+        metric.name: summarize(
+            metric, [metric.compute(texts) for texts in sequences[metric.unit]], contexts=condition.contexts
+        )
+        for metric in chosen
     }
 
 
-def summarize(metric: Description, values: Sequence[np.ndarray]) -> Score:
-    """The score of (contexts,) values of each seed, with its signature."""
+def summarize(metric: Description, values: Sequence[np.ndarray], contexts: np.ndarray | None = None) -> Score:
+    """The score of (texts,) values of each seed, with its signature; `contexts`: see `Score`."""
     values = np.array(values, dtype=np.float64)
     over = "contexts" if len(values) == 1 else "seeds and contexts"
     interval = f"bootstrap over {over}, {RESAMPLES} resamples, 95 %"
-    return _summarize(metric, values, str(metric.signature(interval)))
+    return _summarize(metric, values, str(metric.signature(interval)), contexts)
 
 
-def _summarize(metric: Description, values: np.ndarray, signature: str) -> Score:
+def _summarize(metric: Description, values: np.ndarray, signature: str, contexts: np.ndarray | None) -> Score:
     n = int((~np.isnan(values)).sum())
-    value, (low, high) = mean(values), bootstrap_interval(values) if n else (float("nan"), float("nan"))
+    value, low, high = mean(values), float("nan"), float("nan")
+    if n:
+        low, high = bootstrap_interval(values, contexts=contexts)
     if metric.exponential:
         value, low, high = (float(np.exp(min(number, 700.0))) for number in (value, low, high))
     return Score(
@@ -113,6 +121,7 @@ def _summarize(metric: Description, values: np.ndarray, signature: str) -> Score
         left_out=values.size - n,
         signature=signature,
         values=values,
+        contexts=contexts,
     )
 
 

@@ -1,7 +1,9 @@
 """Intervals and tests for the numbers that are shown. Fixed seeds: the same values give the same numbers.
 
-Values are (contexts,) or (seeds, contexts): one number per context, and per run when several seeds of a run are one
-condition. NaN marks a text that a metric leaves out.
+Values are (texts,) or (seeds, texts): one number per text, and per run when several seeds of a run are one condition. NaN
+marks a text that a metric leaves out. Texts of one context say less than texts of several: what is drawn, and whose sign is
+flipped, are contexts with all their texts (cluster bootstrap, Cameron, Gelbach & Miller 2008). `contexts`: (texts,) integers, equal
+for texts of one context; default: every text has its own.
 """
 
 import numpy as np
@@ -18,7 +20,9 @@ def mean(values: np.ndarray) -> float:
     return float(values[present].mean()) if present.any() else float("nan")
 
 
-def bootstrap_interval(values, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(
+    values, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0, contexts: np.ndarray | None = None
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `values` (Efron & Tibshirani 1993).
 
     Contexts are drawn with replacement, and of (seeds, contexts) the seeds as well: both are samples of what could have been.
@@ -26,23 +30,28 @@ def bootstrap_interval(values, level: float = 0.95, resamples: int = RESAMPLES, 
     Args:
         values: (n,) or (seeds, n) numbers, n >= 1. The same values, level, resamples and seed give the same interval.
     """
-    return _percentiles(_resampled_means(values, resamples, seed), level)
+    return _percentiles(_resampled_means(values, resamples, seed, contexts), level)
 
 
-def paired_interval(a, b, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def paired_interval(
+    a, b, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0, contexts: np.ndarray | None = None
+) -> tuple[float, float]:
     """Interval of mean(a - b) over the same contexts: a draw takes the same contexts of both, and seeds of each."""
     a, b = _two_dimensional(a), _two_dimensional(b)
-    missing = np.isnan(a).all(0) | np.isnan(b).all(0)
-    means = [_resampled_means(side[:, ~missing], resamples, seed, stream) for stream, side in enumerate((a, b), 1)]
+    there = ~(np.isnan(a).all(0) | np.isnan(b).all(0))
+    contexts = None if contexts is None else contexts[there]
+    means = [_resampled_means(side[:, there], resamples, seed, contexts, n) for n, side in enumerate((a, b), 1)]
     return _percentiles(means[0] - means[1], level)
 
 
-def permutation_p(differences, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
-    """Two-sided p-value of mean(differences) = 0 by flipping signs at random (Fisher 1935), one difference per context.
+def permutation_p(
+    differences, permutations: int = PERMUTATIONS, seed: int = 0, contexts: np.ndarray | None = None
+) -> float:
+    """Two-sided p-value of mean(differences) = 0 by flipping signs at random (Fisher 1935), one difference per text.
 
     The observed signs count as one of the permutations, so that p is never 0.
     """
-    differences = np.asarray(differences, dtype=np.float64)
+    (differences,), _ = _by_context(differences, contexts)
     rng, observed = np.random.default_rng(seed), abs(differences.sum())
     scale, extreme, block = np.abs(differences).sum(), 0, max(1, BLOCK // len(differences))
     for start in range(0, permutations, block):
@@ -64,24 +73,33 @@ def _two_dimensional(values) -> np.ndarray:
     return np.atleast_2d(np.asarray(values, dtype=np.float64))
 
 
-def _resampled_means(values, resamples: int, seed: int, stream: int = 1) -> np.ndarray:
-    """(resamples,) means. The draws of contexts depend on `seed` and their number alone, those of seeds on `stream` too."""
+def _by_context(values, contexts: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(seeds, contexts) sums of the values that are there, and how many these are, contexts in the order of their numbers."""
     values = _two_dimensional(values)
-    seeds, contexts = values.shape
+    place = np.arange(values.shape[1]) if contexts is None else np.unique(contexts, return_inverse=True)[1]
+    sums, counts = np.zeros((2, len(values), place.max() + 1))
+    np.add.at(sums, (slice(None), place), np.where(np.isnan(values), 0.0, values))
+    np.add.at(counts, (slice(None), place), ~np.isnan(values))
+    return sums, counts
+
+
+def _resampled_means(values, resamples: int, seed: int, contexts: np.ndarray | None, stream: int = 1) -> np.ndarray:
+    """(resamples,) means. The draws of contexts depend on `seed` and their number alone, those of seeds on `stream` too."""
+    sums, counts = _by_context(values, contexts)
+    seeds, number = sums.shape
     rng, seed_rng = np.random.default_rng(seed), np.random.default_rng([seed, stream])
-    means, block, complete = [], max(1, BLOCK // contexts), not np.isnan(values).any()
+    means, block, even = [], max(1, BLOCK // number), (counts == counts[0, 0]).all()
     for start in range(0, resamples, block):
-        drawn = rng.integers(0, contexts, (min(block, resamples - start), contexts))
-        if seeds == 1:
-            sample = values[0][drawn]
+        drawn = rng.integers(0, number, (min(block, resamples - start), number))
+        where = (0, drawn)
+        if seeds > 1:
+            where = seed_rng.integers(0, seeds, (len(drawn), seeds))[:, :, None], drawn[:, None, :]
+        total = sums[where].reshape(len(drawn), -1).sum(axis=1)
+        if even:
+            means.append(total / (seeds * number * counts[0, 0]))
         else:
-            which = seed_rng.integers(0, seeds, (len(drawn), seeds))
-            sample = values[which[:, :, None], drawn[:, None, :]].reshape(len(drawn), -1)
-        if complete:
-            means.append(sample.mean(axis=1))
-        else:
-            count = (~np.isnan(sample)).sum(axis=1)
-            means.append(np.where(count, np.nansum(sample, axis=1) / np.maximum(count, 1), np.nan))
+            count = counts[where].reshape(len(drawn), -1).sum(axis=1)
+            means.append(np.where(count, total / np.maximum(count, 1), np.nan))
     return np.concatenate(means)
 
 

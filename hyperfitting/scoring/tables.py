@@ -48,6 +48,8 @@ def score_table(results: Results) -> Table:
     for condition in results.conditions:
         seeds = len(condition.sets)
         texts = f"{len(condition.first.texts)}" + (f" × {seeds} seeds" if seeds > 1 else "")
+        if condition.distinct_contexts < len(condition.first.texts):
+            texts += f" of {condition.distinct_contexts} contexts"
         texts += f", {condition.empty} empty" if condition.empty else ""
         rows.append((condition.name, [texts, *_cells(results.scored[condition.name], results.columns)]))
     return Table(["", "texts", *(_described(results.scored, metric).label for metric in results.columns)], rows)
