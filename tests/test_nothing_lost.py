@@ -75,6 +75,17 @@ def test_a_resume_is_held_against_what_the_run_was_begun_with(run, tiny):
         Hyperfitter(recipe=run / "recipe.yaml", output_dir=str(run)).fit(resume="auto")
 
 
+@pytest.mark.parametrize("left", ["corpus.tmp", "corpus"])
+def test_a_kill_while_rows_are_written_can_be_resumed(left, tiny, tmp_path, reference):
+    folder = tmp_path / "run"
+    values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=folder, epochs=1)
+    shutil.copytree(reference / "corpus", folder / left, ignore=shutil.ignore_patterns("corpus.json", "validation*"))
+    shutil.copy(reference / "recipe.yaml", folder)
+    assert main([*values, "--resume", "auto"]) == 0
+    assert read_losses(folder) == pytest.approx(read_losses(reference)[:4], abs=1e-6)
+    assert not (folder / "corpus.tmp").exists()
+
+
 def test_another_tokenizer_is_noticed_on_resuming(run):
     corpus = Corpus.load(run / "corpus")
     other = Corpus(corpus.train, corpus.validation, corpus.train_documents, corpus.validation_documents, "another")

@@ -144,6 +144,10 @@ class RunFolder:
             os.rename(entry, self.path / entry.name)
         self._moving.rmdir()
 
+    def has_rows(self) -> bool:
+        """Whether the rows were written to the end; an older version could be killed in between."""
+        return (self.corpus / "corpus.json").exists()
+
     def append_metrics(self, record: dict) -> None:
         append_jsonl(self.metrics, record)
 
