@@ -33,9 +33,11 @@ READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parque
 class CorpusRecipe:
     """The rows of token ids that the model is trained and validated on."""
 
-    dataset: str | None = option(None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt file or folder.")
+    dataset: str | None = option(
+        None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt file or folder.", path=True
+    )
     validation_dataset: str | None = option(
-        None, "Dataset or file of the validation rows; default: other documents of `dataset`."
+        None, "Dataset or file of the validation rows; default: other documents of `dataset`.", path=True
     )
     dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
     dataset_split: str = option("train", "Split of a Hub dataset.")
@@ -46,7 +48,9 @@ class CorpusRecipe:
     pack: bool = option(
         False, "Cut every document into as many rows as it holds; default: its first seq_len tokens only."
     )
-    data_seed: int = option(0, "Seed that chooses the rows; separate from `seed`, so that runs can share their rows.")
+    data_seed: int = option(
+        0, "Seed that chooses the rows; separate from `seed`, so that runs can share their rows.", least=0
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A field knows its help, its bounds and whether a run that goes on may change it.
 `Options.problems`; commands/command_line.py makes flags of fields.
 """
 
+import contextlib
 import difflib
 import inspect
 import math
@@ -43,6 +44,7 @@ def option(
     may_change: bool = False,
     words: str = "repeated",
     metavar: str | None = None,
+    path: bool = False,
 ):
     """A field.
 
@@ -56,8 +58,9 @@ def option(
             fast it computes or what is kept of it, and not what a step computes.
         words: how several values are given: `repeated`, the flag before each; `together`, after one flag; `positional`.
         metavar: what stands for the value in `--help`; default: its choices.
+        path: whether it may be a path, in which `~` is the home folder; the shell sees none in `--flag=~/x` and in YAML.
     """
-    facts = {"help": help, "choices": choices, "hint": hint, "may_change": may_change, "words": words}
+    facts = {"help": help, "choices": choices, "hint": hint, "may_change": may_change, "words": words, "path": path}
     facts["metavar"] = metavar or "|".join(choices) or "VALUE"
     bounds = {"least": least, "above": above, "greatest": greatest, "below": below}
     return field(default=default, metadata={**facts, **bounds})
@@ -86,7 +89,7 @@ class Options:
             try:
                 value = coerce(value, kinds[key])
                 _check_bounds(known[key], value)
-                checked[key] = value
+                checked[key] = os.path.expanduser(value) if known[key].metadata["path"] and value else value
             except ValueError as error:
                 problems.append(f"{key}{error}")
         required = [key for key, f in known.items() if f.default is REQUIRED]
@@ -132,7 +135,7 @@ def field_help(options: type[Options]) -> list[tuple[str, str, str]]:
 
 def nearest(key: str, known) -> str:
     """', did you mean …?' for the known name that is nearest to `key`, or nothing."""
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
@@ -147,7 +150,7 @@ def named_file(name: str | Path, folder: Path | None = None) -> Path:
     Raises:
         OptionsError: there is neither; with the nearest name.
     """
-    path, shipped = Path(name), shipped_files(folder) if folder else {}
+    path, shipped = Path(name).expanduser(), shipped_files(folder) if folder else {}
     if path.is_file():
         return path
     if str(path) in (path.stem, f"{path.stem}.yaml") and path.stem in shipped:
@@ -200,14 +203,30 @@ def coerce(value, kind):
             return str(value).lower() == "true"
         raise ValueError(f": expected true or false, not {value!r}")
     if kind is str:
-        return str(value)
+        return _string(value)
     return _number(value, kind)
 
 
+def _string(value) -> str:
+    if isinstance(value, dict | list | tuple):
+        raise ValueError(f": expected one text, not {value!r}")
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of an argument that are no UTF-8, or half a character in YAML
+        raise ValueError(f" is not valid UTF-8: {text!r}") from None
+    if "\0" in text:
+        raise ValueError(f" must not hold a NUL character: {text!r}")
+    return text
+
+
 def _number(value, kind):
+    if kind is int and type(value) in (int, str):
+        with contextlib.suppress(ValueError):
+            return int(value)  # a float would round what has more than 15 digits
     try:
         number = float(value) if not isinstance(value, bool) else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
     if number is None:
         raise ValueError(f": expected a number, not {value!r}")

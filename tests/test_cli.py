@@ -23,6 +23,10 @@ MISTAKES = {
     "unknown key": ({"learning_rat": 1}, "unknown flag --learning_rat, did you mean '--learning_rate'?"),
     "indivisible batch": ({"per_device_train_batch_size": 3}, "does not divide global_batch_size 8"),
     "not writable": ({"output_dir": "/proc/run"}, "output_dir /proc/run is not writable"),
+    "an unknown tracker": ({"report_to": "wandb_"}, "unknown tracker 'wandb_', did you mean 'wandb'? (there are all,"),
+    "a tracker that is not there": ({"report_to": "clearml"}, "report_to: the package of clearml is not installed"),
+    "no seed for documents": ({"data_seed": -1}, "data_seed must be at least 0, not -1"),
+    "a seed beyond the generator's": ({"seed": 2**60}, "seed must be at most 8796093022207"),
     "resume and overwrite": ({"resume": "auto", "overwrite": True}, "give one of them"),
 }
 
@@ -37,6 +41,13 @@ def test_bad_input(mistake, tiny, tmp_path, capsys):
     shown = capsys.readouterr().err
     assert shown.count("error: ") == 1 and message in shown and "Traceback" not in shown
     assert not [path for path in (tmp_path / "run").rglob("*") if path.name != ".lock"]
+
+
+def test_a_tracker_is_looked_for_before_anything_else(tiny, tmp_path, capsys):
+    values = flags(model="gone/model", dataset="gone.jsonl", output_dir=tmp_path / "run", report_to="tensorbord")
+    assert main(values) == 2
+    assert "unknown tracker 'tensorbord', did you mean 'tensorboard'?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_existing_run_is_left_alone(reference, tiny, capsys):

@@ -11,7 +11,7 @@ from conftest import LAUNCH, REPOSITORY, flags, run
 from hyperfitting import Recipe, RecipeError
 from hyperfitting.commands import generate, hyperfit, main, score
 from hyperfitting.commands.command_line import read_command_line
-from hyperfitting.options import REQUIRED, Options, OptionsError, field_help, option
+from hyperfitting.options import REQUIRED, Options, OptionsError, field_help, name_and_place, option
 
 # Every option of every command: a new one is a decision.
 INVOCATION = {"config": (None, "str | None")}
@@ -185,6 +185,67 @@ def test_a_file_holds_what_flags_say_and_flags_go_over_it(tmp_path):
         invocation=generate.Invocation,
     )
     assert read_back == Sample(where="here", names=("3",), size=1, color="red")
+
+
+def test_whole_numbers_are_read_to_their_last_digit():
+    """A float holds 15 of them; a seed that was rounded would be another seed."""
+    for value in ("8796093022207", 2**53 + 1, str(2**62 + 1), "1e3", 4.0):
+        assert generate.GenerateOptions.load(model="m", contexts=("c",), output_dir="o", seed=value).seed == int(
+            float(value) if value == "1e3" else value
+        )
+
+
+def test_seeds_and_epochs_are_what_generators_take():
+    import numpy
+    import torch
+
+    from hyperfitting.training.steps import epoch_order
+
+    bounds = Recipe.__dataclass_fields__["seed"].metadata
+    last = Recipe.__dataclass_fields__["epochs"].metadata["greatest"] - 1
+    orders = [epoch_order(64, seed, epoch) for seed in (bounds["least"], bounds["greatest"]) for epoch in (0, last)]
+    assert not any(torch.equal(a, b) for i, a in enumerate(orders) for b in orders[:i])
+    with pytest.raises(OptionsError) as error:
+        Recipe.load(seed=bounds["greatest"] + 1, data_seed=-1, epochs=last + 2)
+    assert error.value.problems == [
+        "seed must be at most 8796093022207, not 8796093022208",
+        "data_seed must be at least 0, not -1",
+        "epochs must be at most 1048576, not 1048577",
+    ]
+    numpy.random.default_rng(Recipe.load(data_seed="9" * 400).data_seed)  # which takes any number from 0
+    with pytest.raises(OptionsError, match=f"data_seed must be at least 0.*\n.*seed must be at most {2**63 - 1}"):
+        generate.GenerateOptions.load(model="m", contexts=("c",), output_dir="o", data_seed=-1, seed=2**63)
+    with pytest.raises(OptionsError, match="seed: expected a finite number"):
+        Recipe.load(seed="9" * 5000)
+
+
+def test_a_tilde_is_the_home_folder_where_a_path_may_stand(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "r.yaml").write_text("dataset: ~/d.jsonl\ntext_column: ~/column\n")
+    recipe = Recipe.load("~/r.yaml", output_dir="~/runs/x", model="~/m")
+    home = str(tmp_path)
+    assert (recipe.dataset, recipe.output_dir, recipe.model) == (f"{home}/d.jsonl", f"{home}/runs/x", f"{home}/m")
+    assert recipe.text_column == "~/column"  # no path
+    assert name_and_place("mine=~/a=b.jsonl") == ("mine", f"{home}/a=b.jsonl")
+    (tmp_path / "a=b.jsonl").touch()
+    assert name_and_place("~/a=b.jsonl") == (None, f"{home}/a=b.jsonl")
+    assert name_and_place("=x.jsonl") == (None, "=x.jsonl")
+
+
+def test_values_that_no_file_or_path_can_hold(tmp_path):
+    (tmp_path / "o.yaml").write_text(
+        'model: "a\\0b"\ndataset: "\\ud800"\noutput_dir: [a]\ntokenizer: {a: b}\n3: x\nseed: [1]\n'
+    )
+    with pytest.raises(OptionsError) as error:
+        Recipe.load(tmp_path / "o.yaml")
+    assert error.value.problems == [
+        "model must not hold a NUL character: 'a\\x00b'",
+        "dataset is not valid UTF-8: '\\ud800'",
+        "output_dir: expected one text, not ['a']",
+        "tokenizer: expected one text, not {'a': 'b'}",
+        "unknown key 3",
+        "seed: expected a number, not [1]",
+    ]
 
 
 def test_every_kind_of_problem_is_said_at_once():

@@ -22,9 +22,9 @@ example:
 class ModelOptions:
     """What continues the contexts."""
 
-    model: str = option(REQUIRED, "Hub id or local folder of a causal LM.")
+    model: str = option(REQUIRED, "Hub id or local folder of a causal LM.", path=True)
     revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
-    tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.")
+    tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.", path=True)
     trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
     dtype: str = option(
         "auto",
@@ -48,9 +48,9 @@ class ContextOptions:
     text_column: str = option("text", "Column of the contexts' datasets that holds the text.")
     dataset_config: str | None = option(None, "Configuration of a Hub dataset.")
     dataset_split: str = option("train", "Split of a Hub dataset.")
-    data_seed: int = option(0, "Seed that chooses the contexts.")
+    data_seed: int = option(0, "Seed that chooses the contexts.", least=0)
     export_contexts: str | None = option(
-        None, "Write the contexts for another engine, and stop; needs no weights.", metavar="FILE"
+        None, "Write the contexts for another engine, and stop; needs no weights.", metavar="FILE", path=True
     )
 
 
@@ -63,9 +63,9 @@ class DecodingOptions:
     )
     max_length: int = option(256, "Tokens of context and continuation (section 3: 256).")
     ban_eos: bool = option(False, "Never choose the end of sequence: every text has the full length.")
-    seed: int = option(0, "Seed of the sampling noise.")
+    seed: int = option(0, "Seed of the sampling noise.", least=-(2**63), greatest=2**63 - 1)
     batch_size: int | None = option(None, "Contexts decoded together; default: what fits, probed once.", least=1)
-    train_rows: str | None = option(None, "Rows that the citation blocker knows.", metavar="RUN|DATASET")
+    train_rows: str | None = option(None, "Rows that the citation blocker knows.", metavar="RUN|DATASET", path=True)
     train_rows_column: str = option("text", "Column of a dataset of train_rows that holds the text.")
     blocker_n: int = option(5, "Length of the blocker's n-grams, tokens (section 5: 5).", least=1)
 
@@ -74,9 +74,9 @@ class DecodingOptions:
 class RecordOptions:
     """What becomes of the continuations."""
 
-    output_dir: str = option(REQUIRED, "Folder of the records; a run that was stopped goes on there.")
+    output_dir: str = option(REQUIRED, "Folder of the records; a run that was stopped goes on there.", path=True)
     import_records: str | None = option(
-        None, "Adopt what another engine made of the contexts, instead of generating.", metavar="FILE"
+        None, "Adopt what another engine made of the contexts, instead of generating.", metavar="FILE", path=True
     )
     parquet: bool = option(False, "Also write generations.parquet.")
 

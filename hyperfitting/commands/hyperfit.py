@@ -21,7 +21,9 @@ EPILOG = """examples (--config takes a recipe's file, or the name of one of `hyp
 class FitInvocation(Invocation):
     """What is no part of the recipe."""
 
-    resume: str | None = option(None, "Continue the run in output_dir from a checkpoint.", metavar="auto|PATH")
+    resume: str | None = option(
+        None, "Continue the run in output_dir from a checkpoint.", metavar="auto|PATH", path=True
+    )
     overwrite: bool = option(
         False, "Replace the run in output_dir; it is deleted once the new one has a whole checkpoint."
     )

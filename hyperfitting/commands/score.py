@@ -49,9 +49,11 @@ class TextOptions:
     baseline: str | None = option(
         None, "Condition that the others are compared with, paired by context; default: the first.", metavar="NAME"
     )
-    train_rows: str | None = option(None, "Training rows, for overlap and Dataset-BLEU.", metavar="RUN|DATASET")
+    train_rows: str | None = option(
+        None, "Training rows, for overlap and Dataset-BLEU.", metavar="RUN|DATASET", path=True
+    )
     train_rows_column: str = option("text", "Column of a dataset of train_rows that holds the text.")
-    tokenizer: str | None = option(None, "Hub id or local folder: makes ids of texts that come without.")
+    tokenizer: str | None = option(None, "Hub id or local folder: makes ids of texts that come without.", path=True)
     text_column: str = option("text", "Column of a foreign file that holds the continuation.")
     token_column: str = option("token_ids", "Column of a foreign file that holds its token ids.")
 
@@ -67,7 +69,7 @@ class MeasureOptions:
         metavar="METRIC",
     )
     model_scores: bool = option(False, "Also perplexity, entropy and mass by each model.")
-    mauve_model: str | None = option(None, "Also MAUVE, with features of this model.", metavar="MODEL")
+    mauve_model: str | None = option(None, "Also MAUVE, with features of this model.", metavar="MODEL", path=True)
     per_device_eval_batch_size: int = option(8, "Texts in a forward pass of a model.", least=1)
     dtype: str = option("float32", "Dtype of the weights for model scores.", choices=("float32", "bfloat16", "auto"))
     trust_remote_code: bool = option(False, "Run code that comes with a checkpoint or tokenizer.")
@@ -77,7 +79,7 @@ class MeasureOptions:
 class TableOptions:
     """What is written."""
 
-    output_dir: str = option(REQUIRED, "Folder of scores.json, scores.md and report.html.")
+    output_dir: str = option(REQUIRED, "Folder of scores.json, scores.md and report.html.", path=True)
     latex: bool = option(False, "Also scores.tex.")
 
 

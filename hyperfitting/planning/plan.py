@@ -10,7 +10,7 @@ from ..hardware import GPUS, Rates, cpu_rates, describe_cores, gpu_here, use_all
 from ..models import ModelSize, load_config
 from ..options import named_file
 from ..terminal import duration, make_console
-from ..training.launching import LaunchRequest, launch_request, mixed_precision, read_accelerate_config
+from ..training.launching import LaunchRequest, launch_request, mixed_precision, read_accelerate_config, trackers_of
 from ..training.recipe import Recipe, RecipeError
 from .cost_model import GPUS_PER_MACHINE, Layout, peak_bytes, step_flops, step_time
 from .pass_memory import pass_memory
@@ -54,6 +54,7 @@ def print_plan(recipe: Recipe, cpu: bool = False) -> None:
     console = make_console(soft_wrap=True)
     config = load_config(recipe.model, recipe.revision, recipe.trust_remote_code)
     recipe.check_window(config)
+    trackers_of(recipe)
     size = ModelSize.of_config(config, recipe.trust_remote_code)
     request, source = chosen_layout(recipe)
     micro, accumulation = recipe.accumulation_steps(request.num_processes)

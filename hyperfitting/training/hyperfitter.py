@@ -70,6 +70,7 @@ class Hyperfitter:
             overrides |= {"seq_len": corpus.train.shape[1]}
         values = recipe.to_dict() if isinstance(recipe, Recipe) else {}
         self.recipe = Recipe.load(recipe if isinstance(recipe, str | Path) else None, **{**values, **overrides})
+        launching.trackers_of(self.recipe)
         self.run = RunFolder(self.recipe.output_dir)
         self.console = RunConsole(is_main_process())
         self._given_corpus, self._cpu = corpus, cpu

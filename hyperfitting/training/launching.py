@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..hardware import use_all_cores
+from ..options import nearest
 from ..processes import find_launcher, world_size
 from .precision import configure_deepspeed
 from .recipe import Recipe
@@ -79,6 +80,25 @@ def mixed_precision(recipe: Recipe, request: LaunchRequest | None, on_cpu: bool)
     return recipe.mixed_precision or (request.mixed_precision if request else None) or ("no" if on_cpu else "bf16")
 
 
+def trackers_of(recipe: Recipe) -> list[str]:
+    """The trackers that `report_to` names.
+
+    Raises:
+        UserError: Accelerate knows none of that name, or its package is missing, without which Accelerate would leave it out.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import LoggerType
+
+    names = [] if recipe.report_to == "none" else [name.strip() for name in recipe.report_to.split(",")]
+    for name in names:
+        known = ("all", *LOGGER_TYPE_TO_CLASS)
+        if name not in known:
+            raise UserError(f"report_to: unknown tracker {name!r}{nearest(name, known)} (there are {', '.join(known)})")
+        if name != "all" and name in LoggerType and LoggerType(name) not in get_available_trackers():
+            raise UserError(f"report_to: the package of {name} is not installed: install it, or leave {name} out")
+    return names
+
+
 def use_cpu() -> None:
     """Make this process, and the Accelerator that it will create, run on the CPU. Call it before torch sees a GPU."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -117,7 +137,6 @@ def create_accelerator(recipe: Recipe, cpu: bool = False):
     precision = mixed_precision(recipe, request, on_cpu)
     if precision not in ("no", "bf16"):
         raise UserError(f"mixed precision {precision} is not supported: use bf16 or no in the accelerate config")
-    trackers = [] if recipe.report_to == "none" else recipe.report_to.split(",")
     # Rank 0 alone reads a large dataset or a large checkpoint while the others wait at a barrier.
     group = InitProcessGroupKwargs(backend="gloo" if on_cpu else None, timeout=timedelta(hours=2))
     ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)  # or the gradients are held twice
@@ -125,7 +144,7 @@ def create_accelerator(recipe: Recipe, cpu: bool = False):
     accelerator = Accelerator(
         mixed_precision=precision,
         gradient_accumulation_steps=accumulation,
-        log_with=trackers or None,
+        log_with=trackers_of(recipe) or None,
         project_config=ProjectConfiguration(project_dir=recipe.output_dir, logging_dir=f"{recipe.output_dir}/trackers"),
         kwargs_handlers=[group, ddp] if distributed else [],
     )

@@ -17,9 +17,9 @@ RecipeError = OptionsError  # what a bad recipe raises
 class ModelRecipe:
     """What is hyperfitted."""
 
-    model: str | None = option(None, "Hub id or local folder of a causal LM with safetensors weights.")
+    model: str | None = option(None, "Hub id or local folder of a causal LM with safetensors weights.", path=True)
     revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
-    tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.")
+    tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.", path=True)
     trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
     gradient_checkpointing: bool = option(
         False, "Recompute activations in the backward pass: less memory, slower.", may_change=True
@@ -31,7 +31,7 @@ class ModelRecipe:
 class TrainingRecipe:
     """How the weights are updated. AdamW at a constant rate, without warm-up, clipping or dropout (section 3)."""
 
-    epochs: int = option(20, "Passes over the training rows (section 3: 20).", least=1, may_change=True)
+    epochs: int = option(20, "Passes over the training rows (section 3: 20).", least=1, greatest=2**20, may_change=True)
     learning_rate: float = option(1e-6, "Constant learning rate (section 3: 1e-6; small models need more).", above=0)
     weight_decay: float = option(0.0, "Decoupled weight decay (section 3: 0).", least=0)
     adam_beta1: float = option(0.9, "Decay of Adam's first moment (PyTorch's default).", least=0, below=1)
@@ -50,7 +50,8 @@ class TrainingRecipe:
         choices=("bf16", "no"),
         hint="fp16 skips steps, and bf16 keeps the range of fp32",
     )
-    seed: int = option(0, "Seed of the order of the rows in each epoch.")
+    # An epoch's order is drawn from 2**20 x seed + epoch, of which torch takes 64 bits.
+    seed: int = option(0, "Seed of the order of the rows in each epoch.", least=-(2**43), greatest=2**43 - 1)
     stop_at_loss: float | None = option(
         None, "Stop after the first epoch whose mean training loss is at most this, nats.", may_change=True
     )
@@ -92,7 +93,7 @@ class ValidationRecipe:
 class OutputRecipe:
     """What is kept."""
 
-    output_dir: str = option("runs/hyperfit", "Folder of the run.", may_change=True)
+    output_dir: str = option("runs/hyperfit", "Folder of the run.", may_change=True, path=True)
     save_steps: int | None = option(
         None, "Checkpoint every so many optimizer steps; default: at the end of each epoch.", least=1, may_change=True
     )
