@@ -27,8 +27,15 @@ def quiet_libraries() -> None:
 
 
 def make_console(**options) -> Console:
-    """A rich console; 120 columns wide where the output is not a terminal."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120, **options)
+    """A rich console; 120 columns wide where the output is not a terminal. What it prints is text: names and paths may hold
+    what rich takes for markup or emoji."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120, **options)
+
+
+def printable(text: str) -> str:
+    """Text with its control characters shown (␛ for escape), which a terminal would obey."""
+    shown = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    return text.translate({**shown, 0x7F: 0x2421, **dict.fromkeys(range(0x80, 0xA0), 0xFFFD)})
 
 
 def duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hyperfitting.training.curves import draw_curves, draw_runs, panels_of
+from hyperfitting.training.curves import add_legend, draw_curves, draw_runs, panels_of
 from hyperfitting.training.run_folder import RunFolder
 
 
@@ -62,8 +62,22 @@ def test_without_a_probe(tmp_path, other):
     assert all(np.isfinite(line.get_ydata()).all() for axis in axes for line in axis.lines)
 
 
+def test_names_stand_in_the_legend_as_they_are(tmp_path):
+    names = ["_child1", "$\\x{y}$", "_$a$_", "two\nlines"]
+    figure = Figure(layout="constrained")
+    named = draw_runs(figure.subplots(1, 3), [make_run(tmp_path / name) for name in names])
+    add_legend(figure, named)
+    figure.savefig(tmp_path / "f.svg")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *(f"{name}, {rows} rows" for name in names for rows in ("training", "validation")),
+        "original text",
+    ]
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+
+
 @pytest.mark.parametrize("probe", [True, False])
 def test_curves_png(tmp_path, probe):
-    run = make_run(tmp_path / "run", probe)
+    run = make_run(tmp_path / "_$\\x{y}$", probe)
     draw_curves(run)
     assert run.curves.name == "curves.png" and run.curves.read_bytes().startswith(b"\x89PNG")

@@ -102,7 +102,7 @@ def _run(arguments: list[str] | None) -> None:
         invocation=ScoreInvocation,
         options=ScoreOptions,
     )
-    from ..terminal import Progress, make_console, quiet_libraries
+    from ..terminal import Progress, make_console, printable, quiet_libraries
 
     quiet_libraries()
     for name in options.metrics:  # what is wrong or missing is said before anything is computed
@@ -131,7 +131,7 @@ def _run(arguments: list[str] | None) -> None:
                 batch_size=options.per_device_eval_batch_size,
                 dtype=options.dtype,
                 trust_remote_code=trust,
-                advance=lambda what: console.print(f"model scores: {what}"),
+                advance=lambda what: console.print(printable(f"model scores: {what}")),
                 progress=progress,
             )
     if not is_main_process():
@@ -145,8 +145,8 @@ def _run(arguments: list[str] | None) -> None:
     with Progress(console) as progress, progress.task("scoring") as task:
 
         def say(what: str) -> None:
-            console.print(what)
-            task.note = what
+            console.print(printable(what))
+            task.note = printable(what)
 
         results = score_conditions(
             conditions,
@@ -163,7 +163,7 @@ def _run(arguments: list[str] | None) -> None:
     _write(output, results, options)
     console.print(tables.terminal(results))
     for note in results.notes:
-        console.print(note)
+        console.print(printable(note))
     console.print(f"{output / 'scores.json'}, {output / 'scores.md'}, open {output / 'report.html'}")
 
 

@@ -62,13 +62,13 @@ def print_plan(recipe: Recipe, cpu: bool = False) -> None:
     bf16 = mixed_precision(recipe, request, on_cpu) == "bf16"
     layout = Layout(strategy_name(request), request.num_processes, bf16, accumulation)
 
-    console.print("[bold]Recipe[/bold]")
+    console.print("Recipe", style="bold")
     for key, value in recipe.to_dict().items():
-        console.print(f"  {key}: {value}", markup=False)
+        console.print(f"  {key}: {value}")
     steps = recipe.total_steps()
     tokens = steps * recipe.global_batch_size * recipe.seq_len
     flops = steps * step_flops(size, recipe)
-    console.print("[bold]Plan[/bold]")
+    console.print("Plan", style="bold")
     console.print(f"  model: {size.parameters:,} parameters, {size.layers} layers of width {size.hidden}")
     console.print(
         f"  layout: {layout.strategy} on {layout.ranks} process(es), {'bf16' if bf16 else 'fp32'} computation ({source})"

@@ -3,6 +3,7 @@
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..scoring.conditions import one_per_model
 from ..scoring.descriptions import Curve, Description
 from ..scoring.metrics import metric_descriptions, without_doubles
 from ..scoring.results import Results
-from ..training.curves import COLOURS, draw_runs, panels_of
+from ..training.curves import COLOURS, add_legend, draw_runs, panels_of
 from ..training.run_folder import RunFolder
 
 INK = "#010203"  # stands for the page's text colour until the SVG is in the page
@@ -31,7 +32,6 @@ STYLE = {
     "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "legend.frameon": False,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -61,8 +61,12 @@ def _runs(runs: Sequence[RunFolder]) -> dict | None:
     if not runs:
         return None
     figure, axes = _axes(len(panels_of(runs)))
-    draw_runs(axes, runs)
-    return _finish(figure, "Curves of the runs", "Loss, entropy and type-token ratio over the epochs of each run")
+    return _finish(
+        figure,
+        draw_runs(axes, runs),
+        "Curves of the runs",
+        "Loss, entropy and type-token ratio over the epochs of each run",
+    )
 
 
 def _colours(results: Results) -> dict[str, str]:
@@ -80,12 +84,12 @@ def _histogram(results: Results, metric: Description) -> dict | None:
     longest = max(found.max() for found in values.values())
     width = max(1, longest // MOST_BARS)
     edges = np.arange(-0.5, longest + width + 0.5, width) if figure_of.whole else np.linspace(0, 1, 26)
-    colours, (figure, (axis,)) = _colours(results), _axes(1)
+    colours, (figure, (axis,)), named = _colours(results), _axes(1), []
     for name, found in values.items():
         shares = np.histogram(found, edges)[0] / len(found)
-        axis.stairs(shares, edges, color=colours[name], lw=1.6, label=f"{name} (n = {len(found)})")
+        named.append((axis.stairs(shares, edges, color=colours[name], lw=1.6), f"{name} (n = {len(found)})"))
     axis.set(xlabel=figure_of.axis, ylabel="share of the texts", ylim=(0, None))
-    return _finish(figure, figure_of.title, f"Histogram of {figure_of.axis} for each condition")
+    return _finish(figure, named, figure_of.title, f"Histogram of {figure_of.axis} for each condition")
 
 
 def _by_position(results: Results, metric: Description) -> dict | None:
@@ -96,17 +100,17 @@ def _by_position(results: Results, metric: Description) -> dict | None:
     curves = {name: curve for name, curve in curves.items() if curve}
     if not curves:
         return None
-    figure, (axis,) = _axes(1)
+    (figure, (axis,)), named = _axes(1), []
     for name, curve in curves.items():
         step, colour = figure_of.step, colours[rows[name].name]
         smooth = np.convolve(curve, np.ones(8) / 8, "valid") if step == 1 and len(curve) >= 32 else np.array(curve)
         first = len(curve) - len(smooth)
-        axis.plot([(first + i + 1) * step for i in range(len(smooth))], smooth, color=colour, lw=1.6, label=name)
+        positions = [(first + i + 1) * step for i in range(len(smooth))]
+        named += [(line, name) for line in axis.plot(positions, smooth, color=colour, lw=1.6)]
     axis.set(xlabel="token of the continuation", ylabel=figure_of.axis, ylim=(0, None))
     each = "model" if metric.of_model else "condition"
-    return _finish(
-        figure, figure_of.title, f"{figure_of.axis} against the position in the text, a line for each {each}"
-    )
+    alt = f"{figure_of.axis} against the position in the text, a line for each {each}"
+    return _finish(figure, named, figure_of.title, alt)
 
 
 def _curve(curves: dict, figure_of: Curve) -> list[float]:
@@ -123,22 +127,22 @@ def _axes(count: int):
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
-def _add_legend(figure) -> None:
-    """One name a line below the axes, long ones wrapped; the figure grows by as much as they need."""
+def _finish(figure, named: Sequence[tuple], title: str, alt: str) -> dict:
+    """The figure with its legend: one name a line below the axes, long ones wrapped; it grows by as much as they need."""
     width, height = figure.get_size_inches()
-    entries = [entry for axis in figure.axes for entry in zip(*axis.get_legend_handles_labels(), strict=True)]
-    names = [textwrap.fill(name, int(width * LETTERS)) for _, name in entries]
-    figure.set_size_inches(width, height + LINE * sum(len(name.splitlines()) for name in names))
-    figure.legend([handle for handle, _ in entries], names, loc="outside lower left", fontsize=8)
-
-
-def _finish(figure, title: str, alt: str) -> dict:
-    _add_legend(figure)
+    wrapped = [(line, textwrap.fill(name, int(width * LETTERS))) for line, name in named]
+    figure.set_size_inches(width, height + LINE * sum(len(name.splitlines()) for _, name in wrapped))
+    add_legend(figure, wrapped, fontsize=8)
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser has fonts of its own
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
-    # Ids are the same in every figure, and one page holds them all.
     prefix = re.sub(r"\W+", "-", title.lower())
-    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+
+    def of_this_page(tag: re.Match) -> str:
+        """A tag in the page's colour, with ids that no other figure of the page has; names stand between tags."""
+        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", tag[0].replace(INK, "currentColor"))
+
+    svg = re.sub(r"<[^>]*>", of_this_page, svg[svg.index("<svg") :], flags=re.DOTALL)
     return {"title": title, "alt": alt, "svg": svg, "wide": 'width="720' in svg[:400]}

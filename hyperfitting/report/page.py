@@ -18,6 +18,7 @@ from ..scoring.text import SHADE_WINDOW, repetition_shades
 from . import figures
 
 MOST_CONTEXTS = 500  # in the browser of texts; a page of more would not open on a telephone
+MOST_CHARACTERS = 100_000  # of a text there, likewise
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("hyperfitting.report"),
     autoescape=True,
@@ -66,7 +67,10 @@ def _browser(results: Results) -> dict:
             }
         )
     return {
-        "contexts": [{"id": text.id, "source": text.source, "context": text.context} for text in chosen],
+        "contexts": [
+            {"id": text.id, "source": text.source, "context": text.context[:MOST_CHARACTERS], **_cut(text.context)}
+            for text in chosen
+        ],
         "conditions": shown,
         "right": _right(alike),
         "total": len(base.texts),
@@ -81,12 +85,19 @@ def _right(conditions: list[Condition]) -> int:
     return conditions.index((same or given)[-1])
 
 
+def _cut(text: str) -> dict:
+    """What is said of a text that is not shown whole."""
+    if len(text) <= MOST_CHARACTERS:
+        return {}
+    return {"cut": f"The first {MOST_CHARACTERS:,} of {len(text):,} characters."}
+
+
 def _words(text: GeneratedText, quote: Quote | None, train: TrainRows | None) -> dict:
     """A text in words, each with the space behind it, its shade from 0 to 9, and the words that are quoted."""
     whole = text.text if text.text is not None else " ".join(map(str, text.ids))
-    pieces = re.findall(r"\s*\S+", whole)
-    shades = repetition_shades(whole.split(), text.context.split())
-    found: dict = {"words": pieces, "shades": "".join(str(min(9, int(shade * 10))) for shade in shades)}
+    pieces = re.findall(r"\s*\S+", whole[:MOST_CHARACTERS])
+    shades = repetition_shades(whole[:MOST_CHARACTERS].split(), text.context.split())
+    found: dict = {"words": pieces, "shades": "".join(str(min(9, int(shade * 10))) for shade in shades), **_cut(whole)}
     if quote is not None and quote.text is not None:
         begin, end = quote.characters
         place, quoted = 0, []

@@ -1,21 +1,25 @@
 """Tables of scores ready for a paper: Markdown, LaTeX, and the terminal."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import rich.table
 from rich.text import Text
 
+from ..terminal import printable
 from .cells import DASH, Cell
 from .descriptions import Description
 from .differences import PAIRED
 from .results import Results, Scored
 
 INTERVALS = "In brackets 95 % bootstrap intervals; n where some texts could not be measured."
-_MARKDOWN = str.maketrans({"|": r"\|"})
+# What would be markup in a cell: pipes, emphasis at the edge of a word, code, links, tags, entities.
+_MARKDOWN = re.compile(r"[\\|*`~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)")
 _LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"`": r"\textasciigrave{}", "|": r"\textbar{}"}
     | {"<": "$<$", ">": "$>$", DASH: "--"}
 )
 
@@ -81,7 +85,7 @@ def markdown(results: Results) -> str:
     parts = [_markdown_table(score_table(results)), INTERVALS]
     if (differences := difference_table(results)) is not None:
         parts += [_markdown_table(differences), f"Differences: {PAIRED}."]
-    parts += [*results.notes, "\n".join(f"- `{signature}`" for signature in signatures(results))]
+    parts += [*map(_escape_markdown, results.notes), "\n".join(f"- {_code(s)}" for s in signatures(results))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -90,7 +94,7 @@ def latex(results: Results) -> str:
     parts = [_latex_table(score_table(results))]
     if (differences := difference_table(results)) is not None:
         parts.append(_latex_table(differences))
-    parts.append("\n".join(f"% {signature}" for signature in signatures(results)))
+    parts.append("\n".join(f"% {_in_one_line(signature)}" for signature in signatures(results)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,7 +104,7 @@ def terminal(results: Results) -> rich.table.Table:
     table = rich.table.Table(caption=INTERVALS, caption_justify="left")
     table.add_column("")
     for name, _ in scores.rows:
-        table.add_column(Text(name), justify="right", overflow="fold")
+        table.add_column(Text(printable(name)), justify="right", overflow="fold")
     for index, label in enumerate(scores.header[1:]):
         cells = [cells[index] for _, cells in scores.rows]
         lines = [cell if isinstance(cell, str) else f"{cell.number}\n{cell.details}" for cell in cells]
@@ -113,15 +117,33 @@ def _in_line(cell: Cell | str) -> str:
     return cell if isinstance(cell, str) else f"{cell.number} {cell.details}"
 
 
+def _in_one_line(text: str) -> str:
+    """A name may hold line ends, and a row of a table may not."""
+    return re.sub(r"[\r\n]+", " ", text)
+
+
+def _escape_markdown(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\g<0>", _in_one_line(text))
+
+
+def _code(text: str) -> str:
+    """Text as Markdown code, between more backticks than stand in it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{_in_one_line(text)}{fence}"
+
+
 def _markdown_table(table: Table) -> str:
     rows = [[heading, *map(_in_line, cells)] for heading, cells in table.rows]
     lines = [table.header, ["---"] * len(table.header), *rows]
-    return "\n".join(f"| {' | '.join(text.translate(_MARKDOWN) for text in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_escape_markdown, line))} |" for line in lines)
 
 
 def _latex_table(table: Table) -> str:
     rows = [table.header, *([heading, *map(_in_line, cells)] for heading, cells in table.rows)]
-    head, *body = (" & ".join(text.translate(_LATEX) for text in row) + r" \\" for row in rows)
+    # An empty group first, or a name that begins with [ or * would be an argument of the \\ before it.
+    starts = ["{}" if row[0].lstrip().startswith(("[", "*")) else "" for row in rows]
+    lines = [" & ".join(_in_one_line(text).translate(_LATEX) for text in row) for row in rows]
+    head, *body = (f"{start}{line} " + r"\\" for start, line in zip(starts, lines, strict=True))
     columns = "l" + "r" * (len(table.header) - 1)
     top = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule"]
     return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}"])

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..hardware import GPUS, describe_cores, gpu_here
-from ..terminal import Progress, make_console
+from ..terminal import Progress, make_console, printable
 from .evaluation import Evaluation
 from .launching import strategy_of
 from .progress import evaluation_steps
@@ -49,11 +49,12 @@ class RunConsole:
         on_gpu = self.device.type == "cuda"
         device = torch.cuda.get_device_name() if on_gpu else f"CPU ({describe_cores()})"
         self.console.print(
-            f"[bold]Hyperfitting[/bold] {recipe.model}: {size.parameters:,} parameters, {recipe.num_train} rows of "
+            Text("Hyperfitting", style="bold"),
+            f"{recipe.model}: {size.parameters:,} parameters, {recipe.num_train} rows of "
             f"{recipe.seq_len} tokens, {recipe.epochs} epochs of {per_epoch} steps at learning rate {recipe.learning_rate:g}\n"
             f"{kind} on {world} x {device}, {'fp32' if accelerator.mixed_precision == 'no' else 'bf16'}; global batch "
             f"{recipe.global_batch_size} = {fitter.micro} rows x {fitter.accumulation} passes x {world} processes; "
-            f"run in {recipe.output_dir}"
+            f"run in {recipe.output_dir}",
         )
         self.training = self.open.enter_context(
             self.progress.task("training", self.total, "step", fitter.progress.step)
@@ -92,7 +93,7 @@ class RunConsole:
         self.console.print(Text(message, style="dim"))
 
     def interrupted(self, step: int) -> None:
-        self.console.print(f"[yellow]Interrupted[/yellow] and saved at step {step}; go on with --resume auto")
+        self.console.print(Text("Interrupted", style="yellow"), f"and saved at step {step}; go on with --resume auto")
 
     def finish(self, result, run) -> None:
         """The table before -> after, two continuations side by side, and where everything is."""
@@ -147,6 +148,6 @@ def _probe_texts(run, result) -> Table | None:
         table.add_column(name, ratio=1 if name == "context" else 2)
     for old, new in list(zip(before, after, strict=True))[:2]:
         table.add_row(
-            *(Text(" ".join(text.split())) for text in (old["context"], old["continuation"], new["continuation"]))
+            *(Text(printable(" ".join(t.split()))) for t in (old["context"], old["continuation"], new["continuation"]))
         )
     return table

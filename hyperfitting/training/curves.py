@@ -45,9 +45,10 @@ def panels_of(runs: Sequence[RunFolder]) -> list[Panel]:
     return [panel for panel in PANELS if any(e.get(key) is not None for e in evaluations for key in panel.lines)]
 
 
-def draw_runs(axes: Sequence, runs: Sequence[RunFolder]) -> None:
-    """Draw each run in one colour, means with their 95 % intervals, on the axes of `panels_of(runs)`; the legend of the whole
-    figure explains them."""
+def draw_runs(axes: Sequence, runs: Sequence[RunFolder]) -> list[tuple]:
+    """Draw each run in one colour, means with their 95 % intervals, on the axes of `panels_of(runs)`. Returns what the legend of
+    the whole figure explains: (line, name)."""
+    named = []
     for axis, panel in zip(axes, panels_of(runs), strict=True):
         for index, run in enumerate(runs):
             colour, evaluations = COLOURS[index % len(COLOURS)], run.evaluations()
@@ -60,14 +61,27 @@ def draw_runs(axes: Sequence, runs: Sequence[RunFolder]) -> None:
                 epochs = [evaluation["epoch"] for evaluation in there]
                 low, high = ([evaluation[f"{key}_ci"][side] for evaluation in there] for side in (0, 1))
                 label = f"{run.path.name}, {panel.names[key]}" if key in panel.names else None
-                axis.plot(epochs, [e[key] for e in there], style, color=colour, lw=1.6, marker=".", label=label)
+                (line,) = axis.plot(
+                    epochs, [e[key] for e in there], style, color=colour, lw=1.6, marker=".", label=label
+                )
+                named += [(line, label)] if label else []
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.2, lw=0)
         last = [run.evaluations()[-1] for run in runs]
         levels = [level for evaluation in last if (level := evaluation.get(panel.original)) is not None]
         if levels:
-            axis.axhline(levels[0], color="grey", ls=":", lw=1, label="original text")
+            named.append((axis.axhline(levels[0], color="grey", ls=":", lw=1, label="original text"), "original text"))
         counts = ", ".join(str(n) for n in dict.fromkeys(e[panel.count] for e in last if panel.count in e))
         axis.set(xlabel="epoch", ylabel=f"{panel.label} (n = {counts})", ylim=(0, None))
+    return named
+
+
+def add_legend(figure, named: Sequence[tuple], **style) -> None:
+    """Explain (line, name) pairs below the axes. Names stand there as they are: matplotlib would leave out those that begin with
+    `_`, and set what is between two `$` as a formula."""
+    lines = [line for line, _ in named]
+    legend = figure.legend(lines, ["a name"] * len(lines), loc="outside lower left", frameon=False, **style)
+    for text, (_, name) in zip(legend.get_texts(), named, strict=True):
+        text.set(text=name, parse_math=False)
 
 
 def draw_curves(run: RunFolder) -> None:
@@ -76,6 +90,5 @@ def draw_curves(run: RunFolder) -> None:
 
     panels = panels_of([run])
     figure = Figure(figsize=(3.6 * len(panels), 3.6), layout="constrained")
-    draw_runs(figure.subplots(1, len(panels)), [run])
-    figure.legend(loc="outside lower left", frameon=False, ncols=3)
+    add_legend(figure, draw_runs(figure.subplots(1, len(panels)), [run]), ncols=3)
     figure.savefig(run.curves, dpi=130)

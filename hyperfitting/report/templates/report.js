@@ -41,6 +41,7 @@ function article(condition, index) {
     body.append(element("span", "s" + text.shades[i] + (quoted.has(i) ? " quote" : ""), word));
   });
   made.append(body);
+  if (text.cut) made.append(element("p", "note", text.cut));
   if (text.quote) {
     const source = element("p", "source", text.quote.tokens + " tokens of " + text.quote.source + ": ");
     source.append(element("q", "", text.quote.text.trim()));
@@ -58,6 +59,7 @@ function show() {
   get("previous").disabled = place === 0;
   get("next").disabled = place === indices.length - 1;
   get("context").replaceChildren(element("strong", "", context.id + ": "), context.context || "(no context)");
+  if (context.cut) get("context").append(element("p", "note", context.cut));
   const sides = [get("left").value, get("right").value].map(Number);
   get("pair").replaceChildren(...[...new Set(sides)].map((side) => article(data.conditions[side], index)));
 }
