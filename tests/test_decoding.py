@@ -173,3 +173,9 @@ def test_the_order_of_a_policys_processors():
 def test_bad_policies(text, message):
     with pytest.raises(UserError, match=message):
         Policy.parse(text)
+
+
+def test_a_parameter_that_no_processor_takes_is_an_error():
+    policy = Policy("greedy", (("mass", 0.1),))
+    with pytest.raises(AssertionError, match="no processor takes mass"):
+        policy.processors(0, ["a"], 1, "cpu")

@@ -449,3 +449,13 @@ def test_places_that_hold_nothing(tmp_path):
         load_generation_sets(tmp_path / "gone.jsonl")
     with pytest.raises(UserError, match="holds no generations.jsonl"):
         load_generation_sets(tmp_path)
+
+
+def test_the_original_text_has_what_was_asked_for_as_far_as_it_can_be_measured():
+    from hyperfitting.scoring.results import score_conditions
+
+    rows = [{"id": str(i), "text": f"one {i} two", "reference": f"one {i} one {i}"} for i in range(4)]
+    texts = Condition.of("texts", [generation_set(rows, "texts")])
+    results = score_conditions([texts], metrics=["rep_2_words", "ttr_whole_words"])
+    assert results.scored["original text"]["rep_2_words"].value == pytest.approx(1 / 3)
+    assert results.scored["original text"]["ttr_whole_words"].value == 0.5

@@ -93,17 +93,18 @@ class Policy:
         """The logits processors of a batch in their order: repetition penalty, citation blocker, temperature, top-k,
         top-p, min-p, noise. The caller takes the arg-max of what they leave."""
         values = dict(self.parameters)
-        chain = [RepetitionPenalty(values["penalty"])] if "penalty" in values else []
+        chain = [RepetitionPenalty(values.pop("penalty"))] if "penalty" in values else []
         if self.blocked:
             chain.append(blocker.block_)  # the decode loop owns its scores
-        if values.get("temperature", 1.0) != 1.0:
-            chain.append(Temperature(values["temperature"]))
+        if (temperature := values.pop("temperature", 1.0)) != 1.0:
+            chain.append(Temperature(temperature))
         if "top_k" in values:
-            chain.append(TopK(int(values["top_k"])))
-        if values.get("p", 1.0) < 1.0:
-            chain.append(TopP(values["p"]))
+            chain.append(TopK(int(values.pop("top_k"))))
+        if (p := values.pop("p", 1.0)) < 1.0:
+            chain.append(TopP(p))
         if "min_p" in values:
-            chain.append(MinP(values["min_p"]))
+            chain.append(MinP(values.pop("min_p")))
+        assert not values, f"policy {self.name}: no processor takes {', '.join(values)}"
         if POLICIES[self.name].samples:
             chain.append(KeyedGumbel(seed, record_ids, context_len, device))
         return chain

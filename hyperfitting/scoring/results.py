@@ -1,5 +1,6 @@
 """All that one call of launch/score.py finds out, and how it is written to scores.json."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
@@ -112,8 +113,10 @@ def score_conditions(
     scored: Scored = {}
     for condition in shown:
         say(f"scoring {condition.name}")
-        asked = None if condition.is_original else of_texts
-        scored[condition.name] = score(condition.sets, asked, train.rows if train else None)
+        if condition.is_original:
+            scored[condition.name] = _score_original(condition, of_texts, train.rows if train else None)
+        else:
+            scored[condition.name] = score(condition.sets, of_texts, train.rows if train else None)
         if condition.name in models:
             scored[condition.name] |= models[condition.name].scores
     if mauve_model:
@@ -144,6 +147,16 @@ def score_conditions(
         quotes=quotes,
         train=train,
     )
+
+
+def _score_original(condition: Condition, asked: Sequence[str] | None, rows: Sequence[Sequence[int]] | None) -> dict:
+    """All that can be measured of the true continuations, and of what was asked for as much as can be."""
+    found = score(condition.sets, None, rows)
+    for name in asked or ():
+        if name not in found:
+            with contextlib.suppress(UserError):  # such as overlap of words: a dash in the table
+                found |= score(condition.sets, [name], rows)
+    return found
 
 
 def _columns(scored: Scored, asked: Sequence[str] | None) -> list[str]:
