@@ -115,13 +115,13 @@ class Corpus:
             facts = read_json(folder / "corpus.json")
             rows = {name: read_jsonl(folder / f"{name}.jsonl") for name in ("train", "validation")}
             corpus = cls(
-                train=torch.tensor([row["input_ids"] for row in rows["train"]]),
-                validation=torch.tensor([row["input_ids"] for row in rows["validation"]]),
+                train=torch.tensor([row["input_ids"] for row in rows["train"]], dtype=torch.int64),
+                validation=torch.tensor([row["input_ids"] for row in rows["validation"]], dtype=torch.int64),
                 train_documents=[row["document"] for row in rows["train"]],
                 validation_documents=[row["document"] for row in rows["validation"]],
                 tokenizer_fingerprint=facts["tokenizer_fingerprint"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # the last: torch, of a number beyond 64 bits
             raise UserError(f"the saved rows in {folder} cannot be read ({error}); start the run anew") from None
         if corpus.fingerprint != facts.get("fingerprint"):
             raise UserError(f"the rows in {folder} were changed since the run saved them; start the run anew")

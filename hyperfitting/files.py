@@ -131,7 +131,7 @@ def read_json(path: Path) -> dict:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # no JSON, or no UTF-8
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested without end
         raise UserError(f"{path} is damaged: {error}") from None
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged: it holds no JSON object")
@@ -167,7 +167,7 @@ def iterate_jsonl(path: Path, cut_short: bool = False) -> Iterator[tuple[int, di
                     continue
                 try:
                     row = json.loads(line)
-                except json.JSONDecodeError as error:
+                except (ValueError, RecursionError) as error:  # the latter: nested without end
                     raise UserError(f"{path}, line {number} is not JSON: {error}") from None
                 if not isinstance(row, dict):
                     raise UserError(f"{path}, line {number} is no JSON object")

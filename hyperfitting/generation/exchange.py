@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import read_jsonl, to_jsonl
+from ..files import iterate_jsonl, to_jsonl
 from .contexts import Context
 from .decoding import cut_at_end
 
@@ -38,13 +38,13 @@ def import_continuations(
             once.
     """
     known, found, problems = {c.id: c for c in contexts}, {}, []
-    for number, row in enumerate(read_jsonl(path), 1):
+    for number, row in iterate_jsonl(path):
         name, ids = row.get("id"), row.get("continuation_ids", row.get("token_ids"))
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             problems.append(f"line {number}: id {name!r} is not among the contexts")
         elif name in found:
             problems.append(f"line {number}: id {name!r} stands there twice")
-        elif not isinstance(ids, list) or not all(isinstance(i, int) and 0 <= i < vocabulary for i in ids):
+        elif not isinstance(ids, list) or not all(type(i) is int and 0 <= i < vocabulary for i in ids):
             problems.append(f"line {number}: continuation_ids must be ids below {vocabulary}")
         elif len(ids) > max_length - len(known[name].ids):
             problems.append(f"line {number}: {len(ids)} tokens, at most {max_length - len(known[name].ids)} fit")

@@ -14,9 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import append_jsonl, read_json, read_jsonl, to_jsonl, write_atomically
+from ..files import append_jsonl, read_jsonl, to_jsonl, write_atomically
 from ..options import Options
 from ..processes import is_main_process, rank
+from ..records import read_manifest
 from .contexts import Context
 from .policies import Policy
 
@@ -53,7 +54,7 @@ class GenerationFolder:
             made = {**wanted, "model_fingerprint": fingerprint(), "batch_size": batch_size()}
             write_atomically(self.manifest, json.dumps(made, indent=2) + "\n")
             return made
-        found = read_json(self.manifest)
+        found = read_manifest(self.manifest)
         if is_main_process() and len(found.get("model_fingerprint", "")) == OLD_FINGERPRINT:
             warnings.warn(
                 f"{self.manifest} was written by an older version: whether the model is still the same is not checked",

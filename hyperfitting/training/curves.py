@@ -59,7 +59,8 @@ def draw_runs(axes: Sequence, runs: Sequence[RunFolder]) -> list[tuple]:
             for key, style in panel.lines.items():
                 there = [evaluation for evaluation in evaluations if evaluation.get(key) is not None]
                 epochs = [evaluation["epoch"] for evaluation in there]
-                low, high = ([evaluation[f"{key}_ci"][side] for evaluation in there] for side in (0, 1))
+                measured = [evaluation.get(f"{key}_ci") or [evaluation[key]] * 2 for evaluation in there]
+                low, high = ([interval[side] for interval in measured] for side in (0, 1))
                 label = f"{run.path.name}, {panel.names[key]}" if key in panel.names else None
                 (line,) = axis.plot(
                     epochs, [e[key] for e in there], style, color=colour, lw=1.6, marker=".", label=label

@@ -19,8 +19,24 @@ from pathlib import Path
 
 from ..corpus import corpus_folder
 from ..errors import UserError
-from ..files import append_jsonl, lock_folder, read_jsonl, restore_folder, to_jsonl, write_atomically
+from ..files import append_jsonl, iterate_jsonl, lock_folder, read_jsonl, restore_folder, to_jsonl, write_atomically
 from ..processes import is_main_process
+
+MUST_HAVE = ("kind", "step", "epoch")  # every record of metrics.jsonl
+
+
+def _holds(record: dict, key: str) -> bool:
+    """Whether a record of metrics.jsonl has a value of the right type: numbers, and intervals of two of them."""
+    value = record.get(key)
+    if key == "kind":
+        return isinstance(value, str)
+    if key == "step":
+        return type(value) is int
+    if value is None:
+        return key not in MUST_HAVE
+    if key.endswith("_ci"):
+        return isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
+    return isinstance(value, int | float)
 
 
 class RunFolder:
@@ -156,8 +172,18 @@ class RunFolder:
         write_atomically(self.metrics, to_jsonl(record for record in self.read_metrics() if record["step"] <= step))
 
     def read_metrics(self) -> list[dict]:
-        """All records of metrics.jsonl, in order; a half-written last line is left out."""
-        return read_jsonl(self.metrics, cut_short=True) if self.metrics.exists() else []
+        """All records of metrics.jsonl, in order; a half-written last line is left out.
+
+        Raises:
+            UserError: the file is damaged; with the line.
+        """
+        if not self.metrics.exists():
+            return []
+        records = list(iterate_jsonl(self.metrics, cut_short=True))
+        for number, record in records:
+            if wrong := [key for key in {*MUST_HAVE, *record} if not _holds(record, key)]:
+                raise UserError(f"{self.metrics}, line {number} is damaged: {min(wrong)} is {record.get(min(wrong))!r}")
+        return [record for _, record in records]
 
     def evaluations(self) -> list[dict]:
         """The evaluations among `read_metrics`, in order."""
