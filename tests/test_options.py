@@ -215,6 +215,8 @@ def test_seeds_and_epochs_are_what_generators_take():
     numpy.random.default_rng(Recipe.load(data_seed="9" * 400).data_seed)  # which takes any number from 0
     with pytest.raises(OptionsError, match=f"data_seed must be at least 0.*\n.*seed must be at most {2**63 - 1}"):
         generate.GenerateOptions.load(model="m", contexts=("c",), output_dir="o", data_seed=-1, seed=2**63)
+    with pytest.raises(OptionsError, match="blocker_n must be at most 1024"):
+        generate.GenerateOptions.load(model="m", contexts=("c",), output_dir="o", blocker_n=10**30)
     with pytest.raises(OptionsError, match="seed: expected a finite number"):
         Recipe.load(seed="9" * 5000)
 

@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from hyperfitting.commands.score import read_conditions
 from hyperfitting.errors import UserError
+from hyperfitting.generation import load_contexts
 from hyperfitting.records import generation_set, load_generation_sets
 from hyperfitting.scoring import tables
 from hyperfitting.scoring.conditions import Condition, one_per_model
@@ -119,6 +121,27 @@ def test_every_model_has_a_label_of_its_own():
         conditions.append(Condition(name, (type(texts)(name, texts.texts, policy, facts),)))
     assert [c.name for c in one_per_model(conditions).values()] == list(names)
     assert len(one_per_model(conditions)) == 4
+
+
+def test_paths_that_hold_an_equals_sign(tiny, tmp_path, monkeypatch):
+    """Beside each lies a file that would be read if the path were cut at its `=`."""
+    from transformers import AutoTokenizer
+
+    monkeypatch.chdir(tmp_path)
+    for folder, word in (("seed=0", "boat"), ("seed=1", "tree"), ("0", "wrong"), ("1", "wrong"), ("2", "wrong")):
+        (tmp_path / folder).mkdir()
+        rows = [{"id": str(n), "text": f"{word} {n} " * 9} for n in range(2)]
+        (tmp_path / folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer = AutoTokenizer.from_pretrained(tiny / "fp32")
+    for source, name in (("seed=0/a.jsonl", "a"), ("mine=seed=0/a.jsonl", "mine")):
+        contexts = load_contexts([source], tokenizer, 2, 8, 16)
+        assert contexts[0].source == name and tokenizer.decode(contexts[0].ids).startswith("boat")
+        (made,) = read_conditions([source], [])
+        assert made.name == name and made.first.texts[0].text.startswith("boat")
+    (group,) = read_conditions([], ["both=seed=0/a.jsonl,seed=1/a.jsonl"])
+    assert [texts.texts[0].text[:4] for texts in group.sets] == ["boat", "tree"]
+    with pytest.raises(UserError, match="seed=2/a.jsonl cannot be scored: it does not exist"):
+        read_conditions([], ["both=seed=0/a.jsonl,seed=2/a.jsonl"])
 
 
 def test_ids_of_other_tools_may_be_numbers(tmp_path):

@@ -67,7 +67,7 @@ class DecodingOptions:
     batch_size: int | None = option(None, "Contexts decoded together; default: what fits, probed once.", least=1)
     train_rows: str | None = option(None, "Rows that the citation blocker knows.", metavar="RUN|DATASET", path=True)
     train_rows_column: str = option("text", "Column of a dataset of train_rows that holds the text.")
-    blocker_n: int = option(5, "Length of the blocker's n-grams, tokens (section 5: 5).", least=1)
+    blocker_n: int = option(5, "Length of the blocker's n-grams, tokens (section 5: 5).", least=1, greatest=1024)
 
 
 @dataclass(kw_only=True)
