@@ -338,6 +338,19 @@ def test_scores_are_not_overwritten(generations, tmp_path, capsys):
     assert (tmp_path / "scores.json").read_bytes() != before
 
 
+@pytest.mark.parametrize("name", ["report.html", "scores.md", "scores.json", "options.yaml"])
+def test_only_what_a_scoring_wrote_is_replaced(name, generations, tmp_path, capsys):
+    words = [generations / "other", "--metrics", "ttr", "--output_dir", tmp_path, "--overwrite"]
+    foreign = "{}" if name == "scores.json" else "model: mine\n"
+    (tmp_path / name).write_text(foreign)
+    assert call(*words) == 2 and f"holds {name}, which no scoring wrote" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == foreign and len(list(tmp_path.iterdir())) == 1
+    (tmp_path / name).unlink()
+    assert call(*words) == 0
+    (tmp_path / "scores.json").unlink()  # as if it had been killed
+    assert call(*words[:-1]) == 0
+
+
 def test_a_model_that_was_changed_is_refused(generations, tmp_path, capsys):
     shutil.copytree(generations, tmp_path / "g")
     manifest = tmp_path / "g" / "other" / "manifest.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..codec import Codec, load_codec
 from ..corpus import TrainRows, load_training_rows
 from ..errors import UserError
-from ..files import write_atomically
+from ..files import read_json, write_atomically
 from ..options import REQUIRED, Options, option
 from ..processes import is_main_process
 from ..records import GenerationSet, load_generation_sets
@@ -26,6 +26,7 @@ EPILOG = """examples:
   python launch/score.py base=made_elsewhere.jsonl --text_column output --output_dir scores/
   python launch/score.py generations/base --group tuned=generations/s0,generations/s1,generations/s2 --output_dir scores/
 """
+WRITTEN = ("options.yaml", "scores.md", "scores.tex", "report.html", "scores.json")
 
 
 @dataclass(kw_only=True)
@@ -220,8 +221,22 @@ def read_conditions(
 def _check_free(output: Path, overwrite: bool) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"output_dir {output} is a file")
-    if (output / "scores.json").exists() and not overwrite:
+    there = [name for name in WRITTEN if (output / name).exists()]
+    if there and not _is_scoring(output):
+        raise UserError(f"{output} holds {there[0]}, which no scoring wrote: set another --output_dir")
+    if "scores.json" in there and not overwrite:
         raise UserError(f"{output} holds scores: replace them with --overwrite, or set another --output_dir")
+
+
+def _is_scoring(output: Path) -> bool:
+    """Whether a scoring, finished or killed, wrote to this folder: its options are the first of its files, its scores the last."""
+    try:
+        if (output / "scores.json").exists():
+            return "conditions" in read_json(output / "scores.json")
+        ScoreOptions.load(output / "options.yaml")
+        return True
+    except UserError:
+        return False
 
 
 def _check_baseline(name: str | None, conditions: list[Condition]) -> None:
