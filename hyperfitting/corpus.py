@@ -20,7 +20,7 @@ import numpy as np
 from .builtin import resolve
 from .codec import Codec, as_codec
 from .errors import UserError
-from .files import read_json, read_jsonl, replace_folder, to_jsonl
+from .files import read_json, read_jsonl, replace_folder, to_jsonl, write_file
 from .options import option
 
 if TYPE_CHECKING:  # recipes are read without torch, which takes seconds to import
@@ -91,7 +91,7 @@ class Corpus:
                 {"id": index, "document": document, "input_ids": ids, "text": codec.decode(ids)}
                 for index, (ids, document) in enumerate(zip(rows.tolist(), documents, strict=True))
             ]
-            (temporary / f"{name}.jsonl").write_text(to_jsonl(lines), encoding="utf-8")
+            write_file(temporary / f"{name}.jsonl", to_jsonl(lines))
         facts = {
             "fingerprint": self.fingerprint,
             "tokenizer_fingerprint": self.tokenizer_fingerprint,
@@ -99,7 +99,7 @@ class Corpus:
             "num_validation": len(self.validation),
             "seq_len": self.train.shape[1],
         }
-        (temporary / "corpus.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        write_file(temporary / "corpus.json", json.dumps(facts, indent=2) + "\n")
         replace_folder(temporary, folder)
 
     @classmethod

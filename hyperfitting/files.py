@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import json
 import os
 import platform
@@ -35,20 +36,44 @@ def lock_folder(folder: Path, flag: str):
             f"{flag} {folder} is being written by {owner}: wait for it or stop it (ranks outlive a killed "
             f"`accelerate launch`), or set another --{flag}"
         ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {platform.node()}\n")
-    file.flush()
+    with named_in_errors(folder / ".lock"):
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
     return file
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, a kill or a power cut leaves the old text or the new one. A failed try leaves nothing."""
-    temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")  # an orphan may write the same file
+@contextlib.contextmanager
+def named_in_errors(path: Path) -> Iterator[None]:
+    """Inside, an OSError says which file it is about; the operating system's says so only for what opens or renames one."""
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file, text as UTF-8, and sync it."""
+    with named_in_errors(path), open(path, "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader, a kill or a power cut leaves the old content or the new one. A failed try leaves nothing,
+    and what a killed one left goes with the next."""
+    import psutil
+
+    prefix = f"{path.name}.{platform.node()}-"  # and the process: an orphan may write the same file
+    for remains in path.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        process = remains.name.removeprefix(prefix).removesuffix(".tmp")
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            remains.unlink(missing_ok=True)
+    temporary = path.with_name(f"{prefix}{os.getpid()}.tmp")
+    try:
+        write_file(temporary, content)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -85,14 +110,15 @@ def sync_folder(folder: Path) -> None:
     """Make what was renamed, made or removed in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with named_in_errors(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
     """Make a file's content survive a power cut."""
-    with open(path, "rb") as file:
+    with named_in_errors(path), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
@@ -112,9 +138,12 @@ def replace_folder(temporary: Path, target: Path) -> None:
 
 
 def restore_folder(target: Path) -> None:
-    """Put back what a killed `replace_folder` had set aside."""
-    if _old(target).exists() and not target.exists():
-        os.rename(_old(target), target)
+    """Put back what a killed `replace_folder` had set aside, or remove it when its replacement stands."""
+    old = _old(target)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    elif old.exists():
+        os.rename(old, target)
 
 
 def _old(target: Path) -> Path:
@@ -145,7 +174,7 @@ def to_jsonl(rows: Iterable[dict]) -> str:
 
 def append_jsonl(path: Path, row: dict) -> None:
     """Add a line to a file that a kill may cut short: read it with `cut_short`."""
-    with open(path, "a", encoding="utf-8") as lines:
+    with named_in_errors(path), open(path, "a", encoding="utf-8") as lines:
         lines.write(to_jsonl([row]))
 
 

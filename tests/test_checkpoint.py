@@ -96,6 +96,14 @@ def test_what_is_saved_is_not_saved_again(tiny, tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in saved.iterdir()} == before
 
 
+def test_a_kill_before_old_ones_were_deleted_is_made_up_for(damaged):  # noqa: F811
+    """At the end of a run no save follows that would do it."""
+    folder = damaged / "checkpoints"
+    assert len(list(folder.iterdir())) == 3
+    Hyperfitter(recipe=damaged / "recipe.yaml", output_dir=str(damaged), keep_checkpoints=2).fit(resume="auto")
+    assert {path.name for path in folder.iterdir()} == {"step_0000020", NEWEST}
+
+
 def test_a_damaged_checkpoint_of_the_same_step_stands_until_the_new_one_does(damaged, monkeypatch):  # noqa: F811
     from accelerate import Accelerator
 

@@ -53,6 +53,11 @@ def test_a_batch_that_is_not_what_it_should_be_is_made_again(damage, tiny, tmp_p
         runner(tiny, tmp_path).run(CONTEXTS)
 
 
+def test_a_kill_while_the_manifest_was_written_can_be_gone_on_from(tiny, tmp_path):
+    (tmp_path / "manifest.json.host-1.tmp").write_text('{"half')
+    assert len(runner(tiny, tmp_path).run(CONTEXTS)) == 12
+
+
 def test_a_damaged_manifest_is_one_message(tiny, tmp_path):
     runner(tiny, tmp_path).run(CONTEXTS)
     (tmp_path / "manifest.json").write_text('{"model": ')

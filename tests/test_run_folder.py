@@ -70,6 +70,15 @@ def test_killed_at_any_rename_it_is_put_back_by_the_next_command(run, monkeypatc
             assert content(run) == old, (back, survived)
 
 
+def test_what_a_run_left_that_was_killed_at_once_is_no_foreign_file(tmp_path):
+    (tmp_path / "recipe.yaml.host-1.tmp").touch()
+    run = RunFolder(tmp_path)
+    run.check_free(resume=False, overwrite=False)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match="holds files that are not a run"):
+        run.check_free(resume=False, overwrite=False)
+
+
 def test_only_what_a_run_wrote_may_be_replaced(run):
     run.check_free(resume=False, overwrite=True)
     for name in ("thesis.tex", "src"):

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import iterate_jsonl, to_jsonl
+from ..files import iterate_jsonl, to_jsonl, write_atomically
 from .contexts import Context
 from .decoding import cut_at_end
 
@@ -15,7 +15,7 @@ def export_contexts(path: Path, contexts: list[Context], max_length: int) -> Non
         raise UserError(f"{path} exists: give --export_contexts a new file")
     rows = [{"id": c.id, "prompt_token_ids": list(c.ids), "max_tokens": max_length - len(c.ids)} for c in contexts]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_jsonl(rows), encoding="utf-8")
+    write_atomically(path, to_jsonl(rows))
 
 
 # What engines call the end of a text: ours, vLLM's and OpenAI's.

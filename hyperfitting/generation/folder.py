@@ -49,7 +49,7 @@ class GenerationFolder:
                 raise UserError(f"{self.manifest} was not written by the main process")
             time.sleep(0.1)
         if not self.manifest.exists():
-            if any(entry.name != ".lock" for entry in self.path.iterdir()):
+            if not all(entry.name.startswith((".lock", self.manifest.name)) for entry in self.path.iterdir()):
                 raise UserError(f"{self.path} holds files that are not generations: set --output_dir to a new folder")
             made = {**wanted, "model_fingerprint": fingerprint(), "batch_size": batch_size()}
             write_atomically(self.manifest, json.dumps(made, indent=2) + "\n")

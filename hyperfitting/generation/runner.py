@@ -5,6 +5,7 @@ of one size, the last filled with dummies. A finished batch is one file, renamed
 Process r takes every batch k with k % processes == r; processes never talk to each other.
 """
 
+import io
 import os
 import resource
 import time
@@ -17,7 +18,7 @@ import torch
 from ..codec import as_codec, load_codec
 from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
-from ..files import lock_folder, read_jsonl
+from ..files import lock_folder, read_jsonl, write_atomically
 from ..hardware import describe_cores
 from ..models import (
     check_causal,
@@ -184,9 +185,9 @@ class GenerationRunner:
         if parquet:
             import datasets
 
-            temporary = path.with_suffix(".parquet.tmp")
-            datasets.Dataset.from_list(read_jsonl(path)).to_parquet(temporary)
-            os.replace(temporary, path.with_suffix(".parquet"))
+            table = io.BytesIO()
+            datasets.Dataset.from_list(read_jsonl(path)).to_parquet(table)
+            write_atomically(path.with_suffix(".parquet"), table.getvalue())
         make_console().print(f"records in {path}")
 
     def _check_contexts(self, contexts: Sequence[Context]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import xxhash
 
 from ..errors import UserError
-from ..files import read_json, sync_file, sync_folder, written_by_libraries
+from ..files import read_json, sync_file, sync_folder, write_file, written_by_libraries
 from .launching import strategy_of
 
 MARK = "COMPLETED"
@@ -44,6 +44,7 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     accelerator.wait_for_everyone()
+    accelerator.step = 0  # it counts the passes of this process, and a resumed run would save another number of them
     try:
         with written_by_libraries(temporary, BYTES_PER_PARAMETER * parameters):
             accelerator.save_state(str(temporary))
@@ -54,7 +55,7 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
     names = [None]
     if accelerator.is_main_process:
         facts = {"layout": _layout(accelerator), "progress": progress}
-        (temporary / "progress.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        write_file(temporary / "progress.json", json.dumps(facts, indent=2))
         names = [sorted(str(f.relative_to(temporary)) for f in temporary.rglob("*") if f.is_file())]
     if accelerator.num_processes > 1:
         broadcast_object_list(names)
@@ -62,12 +63,10 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
     digests = [(name, _synced(temporary / name)) for name in mine]
     files = dict(sorted(gather_object(digests) if accelerator.num_processes > 1 else digests))
     if accelerator.is_main_process:
-        (temporary / MARK).write_text(json.dumps(files, indent=2), encoding="utf-8")
-        sync_file(temporary / MARK)
+        write_file(temporary / MARK, json.dumps(files, indent=2))
         sync_folder(temporary)
         _put_in_place(temporary, target)
-        for old in _candidates(folder)[keep:]:
-            shutil.rmtree(old)
+        keep_newest(folder, keep)
     accelerator.wait_for_everyone()
     return target
 
@@ -194,6 +193,12 @@ def set_newer_aside(folder: Path, step: int) -> None:
             target = path.with_name(f"aside_{path.name}")
             shutil.rmtree(target, ignore_errors=True)
             os.rename(path, target)
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Delete all checkpoints but the newest `count`."""
+    for old in _candidates(folder)[count:]:
+        shutil.rmtree(old)
 
 
 def _layout(accelerator) -> str:

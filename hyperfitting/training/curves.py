@@ -1,8 +1,10 @@
 """Curves of runs over their epochs, as in the paper's Figure 2: loss, entropy, TTR. curves.png is that of one run."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..files import write_atomically
 from .run_folder import RunFolder
 
 COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b65fc9", "#c94f4f", "#2aa3b5", "#8a8a3a", "#8d7b6a")
@@ -92,4 +94,6 @@ def draw_curves(run: RunFolder) -> None:
     panels = panels_of([run])
     figure = Figure(figsize=(3.6 * len(panels), 3.6), layout="constrained")
     add_legend(figure, draw_runs(figure.subplots(1, len(panels)), [run]), ncols=3)
-    figure.savefig(run.curves, dpi=130)
+    image = io.BytesIO()
+    figure.savefig(image, dpi=130)
+    write_atomically(run.curves, image.getvalue())

@@ -38,10 +38,10 @@ def write_model(
         try:
             with written_by_libraries(temporary, needed):
                 save_pretrained(copy, codec, temporary)
+            write_model_card(temporary, recipe, run.evaluations())
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
-        write_model_card(temporary, recipe, run.evaluations())
         replace_folder(temporary, folder)
     accelerator.wait_for_everyone()
 

@@ -12,12 +12,14 @@ import torch
 from ..codec import as_codec, load_codec
 from ..corpus import Corpus, build_corpus, check_made_with
 from ..errors import TrainingError, UserError
+from ..files import write_atomically
 from ..host_memory import kept_memory
 from ..models import DTYPES, ModelSize, check_causal, check_vocabulary, end_ids, load_config, source_dtype
 from ..processes import is_main_process
 from . import launching, precision
 from .checkpoint import (
     checkpoint_to_resume,
+    keep_newest,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
@@ -169,9 +171,9 @@ class Hyperfitter:
             if self._overwrite:
                 self.run.set_aside()
             self.recipe.save(self.run.recipe)
-            corpus.save(self.run.corpus, self.codec)
             environment = describe_environment(self.accelerator, launching.launch_request())
-            self.run.environment.write_text(json.dumps(environment, indent=2, default=str) + "\n")
+            write_atomically(self.run.environment, json.dumps(environment, indent=2, default=str) + "\n")
+            corpus.save(self.run.corpus, self.codec)  # the last: a run that has rows was begun
         self.accelerator.wait_for_everyone()
         saved = Corpus.load(self.run.corpus)
         if resume:
@@ -198,6 +200,7 @@ class Hyperfitter:
         if self.is_main:
             self.run.rewind_metrics(self.progress.step)
             set_newer_aside(self.run.checkpoints, self.progress.step)
+            keep_newest(self.run.checkpoints, self.recipe.keep_checkpoints)  # a kill may have come before it was done
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
     def _check_same_recipe(self) -> None:

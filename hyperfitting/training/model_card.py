@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from ..files import write_file
 from .evaluation import Evaluation
 from .recipe import Recipe
 
@@ -55,4 +56,4 @@ def write_model_card(folder: Path, recipe: Recipe, evaluations: list[dict]) -> N
         n_texts=after.n_texts or 0,
         recipe=yaml.safe_dump(recipe.to_dict(), sort_keys=False),
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_file(folder / "README.md", text)

@@ -96,7 +96,10 @@ class RunFolder:
         entries = self._entries()
         if not entries:
             return
-        if not self.recipe.exists():
+        killed_at_once = all(
+            name.startswith(self.recipe.name) for name in entries
+        )  # while it wrote the first of its files
+        if not self.recipe.exists() and not killed_at_once:
             raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
         foreign = [name for name in entries if not self._is_own(name)]
         if overwrite and foreign:
