@@ -18,11 +18,13 @@ LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the browser tests out where there is no browser; pytest counts them as deselected."""
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        browser = [item for item in items if item.get_closest_marker("browser")]
-        items[:] = [item for item in items if item not in browser]
-        config.hook.pytest_deselected(items=browser)
+    """Leave the browser tests out where there is no browser, and the long ones unless -m names them; pytest counts them as
+    deselected."""
+    unwanted = [] if shutil.which("chromium") and shutil.which("chromedriver") else ["browser"]
+    unwanted += [] if "faults" in config.getoption("-m") else ["faults"]
+    left_out = [item for item in items if any(map(item.get_closest_marker, unwanted))]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def run(command, timeout=300, **environment):
