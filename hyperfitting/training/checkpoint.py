@@ -224,7 +224,7 @@ def _step(checkpoint: Path) -> int | None:
 
 def _put_in_place(temporary: Path, target: Path) -> None:
     """Rename a whole checkpoint; a damaged one of the same step is removed only after it stands."""
-    damaged = target.with_name(f"aside_{target.name}")
+    damaged = target.with_name(f"{target.name}.old")  # and not aside_…, which set_newer_aside gives to what is kept
     if target.exists():
         shutil.rmtree(damaged, ignore_errors=True)
         os.rename(target, damaged)
