@@ -7,17 +7,13 @@ INSTALLED := .venv/.installed
 CPU_VERSION = $(BIN)/python -m pip index versions torch $(1) 2>/dev/null | grep -o '[0-9.]*+cpu' | head -1
 PYTORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu --timeout 5 --retries 0
 
-.PHONY: hyperfit test test-fast lint install clean
+.PHONY: hyperfit test lint install clean
 
 hyperfit: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" launch/builtin.sh
 
 test: install
 	$(BIN)/python -m pytest
-
-# Without those that start processes with `accelerate launch` or an installed package: under a minute.
-test-fast: install
-	$(BIN)/python -m pytest -m "not launch"
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The fast tests against the lowest and the newest releases that setup.cfg allows, each in an environment of its own. Not part of CI:
+# The tests against the lowest and the newest releases that setup.cfg allows, each in an environment of its own. Not part of CI:
 # it downloads gigabytes. Usage: tests/try_bounds.sh lowest|newest FOLDER
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,5 +13,5 @@ else
     "$folder/bin/pip" install --quiet --upgrade --upgrade-strategy eager --editable ".[dev]"
 fi
 "$folder/bin/pip" freeze --exclude-editable >"$folder/installed.txt"
-"$folder/bin/python" -m pytest -m "not launch" -q
+"$folder/bin/python" -m pytest -q
 echo "versions: $folder/installed.txt"
