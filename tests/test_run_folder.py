@@ -1,10 +1,13 @@
 """A run that is replaced is there until the new one has something to show, whatever happens in between."""
 
+import errno
 import os
+import shutil
 
 import pytest
 
 from hyperfitting import UserError
+from hyperfitting.training.checkpoint import newest_checkpoint
 from hyperfitting.training.run_folder import RunFolder
 
 
@@ -68,6 +71,26 @@ def test_killed_at_any_rename_it_is_put_back_by_the_next_command(run, monkeypatc
                     pass
             run.settle()
             assert content(run) == old, (back, survived)
+
+
+def test_a_failure_while_the_old_one_is_deleted_costs_no_checkpoint_of_the_new_one(run, monkeypatch):
+    rmtree = shutil.rmtree
+
+    def fail_midway(folder):
+        (folder / "recipe.yaml").unlink()
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"), run.sole_writer(resume=False, overwrite=True):
+        run.set_aside()
+        begin_another(run)
+        (run.checkpoints / "step_0000002").mkdir(parents=True)
+        (run.checkpoints / "step_0000002" / "COMPLETED").write_text("{}")
+        (run.checkpoints / "step_0000002" / "progress.json").write_text('{"layout": "", "progress": {}}')
+        monkeypatch.setattr(shutil, "rmtree", fail_midway)
+        run.forget_replaced()
+    assert newest_checkpoint(run.checkpoints) == run.checkpoints / "step_0000002"
+    assert run.recipe.read_text() == "new" and not run.replaced.exists()
 
 
 def test_what_a_run_left_that_was_killed_at_once_is_no_foreign_file(tmp_path):

@@ -60,7 +60,7 @@ class RunFolder:
     @contextlib.contextmanager
     def sole_writer(self, resume: bool, overwrite: bool) -> Iterator[None]:
         """Inside, the main process holds the folder's lock. A run that was set aside by `set_aside` comes back when what is
-        inside fails before `forget_replaced`.
+        inside fails before the new one has a whole checkpoint.
 
         Raises:
             UserError: the folder holds something else, or another process writes to it.
@@ -76,8 +76,7 @@ class RunFolder:
             try:
                 yield
             except BaseException:
-                if self.replaced.exists():
-                    self.put_back()
+                self._settle_replaced()
                 raise
 
     def check_free(self, resume: bool, overwrite: bool) -> None:
@@ -96,10 +95,8 @@ class RunFolder:
         entries = self._entries()
         if not entries:
             return
-        killed_at_once = all(
-            name.startswith(self.recipe.name) for name in entries
-        )  # while it wrote the first of its files
-        if not self.recipe.exists() and not killed_at_once:
+        begun = all(name.startswith(self.recipe.name) for name in entries)  # and killed while it wrote its first file
+        if not self.recipe.exists() and not begun:
             raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
         foreign = [name for name in entries if not self._is_own(name)]
         if overwrite and foreign:
@@ -147,13 +144,20 @@ class RunFolder:
     def settle(self) -> None:
         """Finish what a killed process had begun: give a whole checkpoint its name, and return what it had set aside, or forget
         that when what replaces it has a whole checkpoint."""
-        from .checkpoint import adopt_finished, newest_checkpoint  # torch, which readers of a run do not need
+        from .checkpoint import adopt_finished  # torch, which readers of a run do not need
 
         adopt_finished(self.checkpoints)
         for folder in (self.corpus, self.final, self.early_stopped):
             restore_folder(folder)
         if self._moving.exists():  # it was killed between two moves: what is not in there belongs beside it
             self._move_back()
+        self._settle_replaced()
+
+    def _settle_replaced(self) -> None:
+        """Of a run that was set aside and the one that replaces it, keep the one that is whole: the new one once it has a whole
+        checkpoint, because from then on the old one may be half deleted."""
+        from .checkpoint import newest_checkpoint
+
         if self.replaced.exists():
             begun = newest_checkpoint(self.checkpoints, verify=False)
             self.forget_replaced() if begun else self.put_back()
