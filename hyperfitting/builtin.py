@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 from .errors import UserError
+from .options import nearest
 
 ASSETS = Path(__file__).parent / "assets"
 RECIPES = ASSETS / "recipes"  # a link to launch/recipes/ in the repository, where the files are, a copy in a wheel
@@ -18,7 +19,13 @@ BUILTIN = {
 
 
 def resolve(name: str) -> str:
-    """The path of a built-in model or text file; any other name as it is."""
+    """The path of a built-in model or text file; any other name as it is.
+
+    Raises:
+        UserError: nothing built-in has this name.
+    """
+    if name.startswith("builtin/") and name not in BUILTIN and not Path(name).exists():
+        raise UserError(f"nothing built-in is called {name!r}{nearest(name, BUILTIN)} (there are {', '.join(BUILTIN)})")
     return str(BUILTIN.get(name, name))
 
 
@@ -27,6 +34,8 @@ def explained(name: str, flag: str):
     """Turn what transformers says of a Hub id or folder that cannot be loaded into a UserError that names the flag."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:  # whatever a loader raises: no file, damaged weights, a missing library
         reason = " ".join(str(error).split())[:400]
         raise UserError(

@@ -195,6 +195,8 @@ def coerce(value, kind):
     if value is None:
         raise ValueError(": needs a value")
     if typing.get_origin(kind) is tuple:
+        if isinstance(value, str):
+            return (_string(value),)
         if not isinstance(value, list | tuple):
             raise ValueError(f": expected a list, not {value!r}")
         return tuple(coerce(one, str) for one in value)

@@ -1,6 +1,7 @@
 """Generations that were damaged, made by a broken model, or come from another engine: made again, refused or read rightly."""
 
 import json
+import re
 import warnings
 
 import pytest
@@ -39,7 +40,11 @@ def forge(files):
     files[1].write_text(files[1].read_text().replace('"policy": "greedy"', '"policy": "nucleus(p=0.9,temperature=1)"'))
 
 
-@pytest.mark.parametrize("damage", [cut, empty, swap, garble, forge])
+def retype(files):
+    files[1].write_text(re.sub(r'("continuation_ids": \[)\d+', r'\1"7"', files[1].read_text()))
+
+
+@pytest.mark.parametrize("damage", [cut, empty, swap, garble, forge, retype])
 def test_a_batch_that_is_not_what_it_should_be_is_made_again(damage, tiny, tmp_path):
     records = runner(tiny, tmp_path).run(CONTEXTS)
     whole = (tmp_path / "generations.jsonl").read_bytes()
@@ -60,8 +65,13 @@ def test_a_kill_while_the_manifest_was_written_can_be_gone_on_from(tiny, tmp_pat
 
 def test_a_damaged_manifest_is_one_message(tiny, tmp_path):
     runner(tiny, tmp_path).run(CONTEXTS)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text('{"model": ')
     with pytest.raises(UserError, match="manifest.json is damaged"):
+        runner(tiny, tmp_path).run(CONTEXTS)
+    manifest.pop("batch_size")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="manifest.json is damaged: it has no batch_size"):
         runner(tiny, tmp_path).run(CONTEXTS)
 
 

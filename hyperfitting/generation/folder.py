@@ -55,7 +55,9 @@ class GenerationFolder:
             write_atomically(self.manifest, json.dumps(made, indent=2) + "\n")
             return made
         found = read_manifest(self.manifest)
-        if is_main_process() and len(found.get("model_fingerprint", "")) == OLD_FINGERPRINT:
+        if missing := [key for key in ("model_fingerprint", "batch_size") if key not in found]:
+            raise UserError(f"{self.manifest} is damaged: it has no {missing[0]}; set another --output_dir")
+        if is_main_process() and len(found["model_fingerprint"]) == OLD_FINGERPRINT:
             warnings.warn(
                 f"{self.manifest} was written by an older version: whether the model is still the same is not checked",
                 stacklevel=2,
@@ -93,7 +95,8 @@ class GenerationFolder:
             return None
         wanted = [(c.id, list(c.ids), policy.signature, *made_by.values()) for c in batch]
         keys = ("id", "context_ids", "policy", *made_by)
-        whole = all(isinstance(record.get("continuation_ids"), list) for record in records)
+        found = [record.get("continuation_ids") for record in records]
+        whole = all(isinstance(ids, list) and all(type(i) is int for i in ids) for ids in found)
         return records if whole and [tuple(map(record.get, keys)) for record in records] == wanted else None
 
     def write_records(self, records: list[dict]) -> None:

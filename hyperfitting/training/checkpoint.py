@@ -92,7 +92,7 @@ def checkpoint_to_resume(accelerator, folder: Path, resume: str | Path, verify: 
     none), or the one at a path.
 
     Raises:
-        UserError: on every rank, when the path is no checkpoint of this run, or damaged.
+        UserError: on every rank, when the one at a path is damaged.
     """
     from accelerate.utils import broadcast_object_list
 
@@ -100,8 +100,6 @@ def checkpoint_to_resume(accelerator, folder: Path, resume: str | Path, verify: 
     if accelerator.is_main_process:
         if str(resume) == "auto":
             choice[0] = newest_checkpoint(folder, verify)
-        elif Path(resume).resolve().parent != folder.resolve():
-            choice[1] = f"checkpoint {resume} is not one of run {folder.parent}: a run goes on from its own checkpoints"
         elif damage := find_damage(Path(resume), verify):
             choice[1] = f"checkpoint {resume} cannot be used: {damage}; use --resume auto or another checkpoint"
         else:

@@ -103,6 +103,10 @@ class Hyperfitter:
                 "with the model you loaded: load it again and give it to a new Hyperfitter, or give its name; only an "
                 "interrupted fit goes on, with resume='auto'"
             )
+        if resume not in (None, "auto") and Path(resume).resolve().parent != self.run.checkpoints.resolve():
+            raise UserError(
+                f"checkpoint {resume} is not one of run {self.run.path}: --resume takes auto or a folder of its checkpoints/"
+            )
         self.progress, self._signalled, self._launcher = Progress(), False, LauncherWatch()
         self._overwrite, self._verify, self._trust = overwrite, verify_checkpoint, trust_checkpoint
         with self.run.sole_writer(bool(resume), overwrite), self.console:

@@ -15,7 +15,9 @@ def is_evaluation_step(recipe: Recipe, step: int) -> bool:
 
 def evaluation_steps(recipe: Recipe) -> list[int]:
     """The steps of all evaluations of a run that goes to its last epoch."""
-    return [step for step in range(recipe.total_steps() + 1) if is_evaluation_step(recipe, step)]
+    per_epoch, total = recipe.steps_per_epoch(), recipe.total_steps()
+    candidates = {*range(per_epoch + 1), *range(0, total + 1, recipe.eval_steps or per_epoch), total}
+    return [step for step in sorted(candidates) if step <= total and is_evaluation_step(recipe, step)]
 
 
 @dataclass
