@@ -5,6 +5,7 @@ import gc
 import os
 import shutil
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,10 @@ from ..files import size_of
 from ..processes import is_main_process, local_rank, rank
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+# Seconds. The first process that ends makes the launcher end the others, also one that was about to say what is wrong; a process that
+# does not come to an end in that time may be the only one that met the error, and says it.
+PATIENCE = 20
 
 
 def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
@@ -27,7 +32,11 @@ def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
     except (UserError, TrainingError, OSError) as error:
         if is_main_process():
             print(f"error: {_message(error)}", file=sys.stderr)
-        elif local_rank() == 0:  # once on every other machine: what is missing may be missing there
+        else:
+            if (
+                local_rank() != 0
+            ):  # those that are speak once for their machine; what is missing may be missing on one of them
+                time.sleep(PATIENCE)
             print(f"error on rank {rank()}: {_message(error)}", file=sys.stderr)
         if os.environ.get("HYPERFITTING_DEBUG"):
             traceback.print_exc()
