@@ -1,4 +1,5 @@
-# `make hyperfit` shows the phenomenon on the built-in model; `make test` runs the tests.
+# `make hyperfit` shows the phenomenon on the built-in model; `make test` runs the tests, `make test-fast` those that take less than a
+# minute in all.
 # Either sets up .venv on its first call and reuses it afterwards.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,13 +8,19 @@ INSTALLED := .venv/.installed
 CPU_VERSION = $(BIN)/python -m pip index versions torch $(1) 2>/dev/null | grep -o '[0-9.]*+cpu' | head -1
 PYTORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu --timeout 5 --retries 0
 
-.PHONY: hyperfit test lint install clean
+.PHONY: hyperfit test test-fast lint install clean
 
 hyperfit: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" launch/builtin.sh
 
+# Two processes share the tests, file by file: nearly all of them wait for imports of processes that they start.
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest
+	$(TESTS)
+
+test-fast: install
+	$(TESTS) -m "not slow"
 
 lint: install
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ REPOSITORY = Path(__file__).parent.parent
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import common  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):

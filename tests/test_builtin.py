@@ -48,6 +48,7 @@ def test_the_model_is_small_and_loads():
     assert sum(file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()) <= 20e6
 
 
+@pytest.mark.slow
 def test_the_readmes_example_runs_as_it_is(tmp_path, monkeypatch, capsys):
     block = re.search(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL).group(1)
     assert len(block.splitlines()) <= 10

@@ -27,6 +27,12 @@ MISTAKES = {
     "a tracker that is not there": ({"report_to": "clearml"}, "report_to: the package of clearml is not installed"),
     "no seed for documents": ({"data_seed": -1}, "data_seed must be at least 0, not -1"),
     "a seed beyond the generator's": ({"seed": 2**60}, "seed must be at most 8796093022207"),
+    "resume is no switch": ({"resume": "yes"}, "checkpoint yes is not one of run"),
+    "a misspelt built-in model": (
+        {"model": "builtin/base"},
+        "called 'builtin/base', did you mean 'builtin/base_model'?",
+    ),
+    "a misspelt built-in text": ({"dataset": "builtin/story"}, "did you mean 'builtin/stories'?"),
     "resume and overwrite": ({"resume": "auto", "overwrite": True}, "give one of them"),
 }
 
@@ -41,6 +47,7 @@ def test_bad_input(mistake, tiny, tmp_path, capsys):
     shown = capsys.readouterr().err
     assert shown.count("error: ") == 1 and message in shown and "Traceback" not in shown
     assert not [path for path in (tmp_path / "run").rglob("*") if path.name != ".lock"]
+    assert mistake != "resume is no switch" or not (tmp_path / "run").exists()
 
 
 def test_a_tracker_is_looked_for_before_anything_else(tiny, tmp_path, capsys):
@@ -80,6 +87,7 @@ def test_overwrite_replaces_a_run(tiny, tmp_path, capsys):
     assert (tmp_path / "run" / "metrics.jsonl").read_text() != first
 
 
+@pytest.mark.slow
 def test_exit_code_and_message_through_accelerate_launch(tiny, tmp_path):
     values = flags(model=tiny / "fp32", dataset="gone.jsonl", output_dir=tmp_path / "run", epoch=3)
     done = run([*LAUNCH, "--config_file", "accelerate_configs/single.yaml", "launch/hyperfit.py", *values])
@@ -102,6 +110,7 @@ LAUNCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launch", LAUNCHES)
 def test_a_launch_that_is_not_what_was_asked_for_is_refused(launch, tiny, tmp_path):
     arguments, environment, message = LAUNCHES[launch]
@@ -111,6 +120,7 @@ def test_a_launch_that_is_not_what_was_asked_for_is_refused(launch, tiny, tmp_pa
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_several_processes_without_a_gpu_need_the_cpu_flag(tiny, tmp_path):
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run")
     config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]

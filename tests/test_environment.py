@@ -3,10 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import REPOSITORY, run
 
 import hyperfitting
 from hyperfitting.training.environment import _commit
+
+pytestmark = pytest.mark.slow
 
 ASK = "import sys; sys.path[0] = sys.argv[1]; from hyperfitting.training.environment import _commit; print(_commit())"
 

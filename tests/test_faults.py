@@ -6,6 +6,8 @@ import sys
 import pytest
 from conftest import run
 
+pytestmark = pytest.mark.slow
+
 
 def inject(tiny, folder, count=0):
     done = run([sys.executable, "tests/faults.py", tiny, folder, count], timeout=7200)

@@ -20,6 +20,7 @@ def limited(command, limit, *words):
     return run([sys.executable, "-c", LIMITED.format(limit=limit, command=command), *words])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written(tiny, tmp_path, reference):
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run")
     done = limited("hyperfit", 150_000, *values)  # Adam's state is larger
@@ -32,6 +33,7 @@ def test_a_checkpoint_that_cannot_be_written(tiny, tmp_path, reference):
     assert read_losses(tmp_path / "run") == read_losses(reference)
 
 
+@pytest.mark.slow
 def test_generations_that_cannot_be_written(tiny, tmp_path):
     words = ["--model", tiny / "fp32", "--contexts", f"own={tiny / 'stories.jsonl'}", "--num_contexts", 8, "--ban_eos"]
     words += ["--context_len", 8, "--max_length", 100, "--batch_size", 2, "--output_dir", tmp_path / "g"]
@@ -42,6 +44,7 @@ def test_generations_that_cannot_be_written(tiny, tmp_path):
     assert len((tmp_path / "g" / "generations.jsonl").read_text().splitlines()) == 8
 
 
+@pytest.mark.slow
 def test_scores_that_cannot_be_written(tmp_path):
     rows = [{"id": str(i), "text": f"one {i} two three " * 40} for i in range(6)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 from conftest import LAUNCH, REPOSITORY, TINY_RECIPE, run
-from test_resume import kill_all
+from killing import kill_all
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus, Hyperfitter, UserError
@@ -60,6 +60,7 @@ def records_of(folder):
     return [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_records_and_manifest(finished, reference, tiny):
     import pandas
 
@@ -80,6 +81,7 @@ def test_records_and_manifest(finished, reference, tiny):
     assert not numbers  # logits differ in their last bits between machines; ids do not
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bytes(finished, tiny, reference, tmp_path):
     config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]
     done = run([*LAUNCH, *config, "launch/generate.py", *command(tiny, reference, tmp_path / "two")])
@@ -89,6 +91,7 @@ def test_two_processes_give_the_same_bytes(finished, tiny, reference, tmp_path):
     assert ranks == {0, 1}
 
 
+@pytest.mark.slow
 def test_killed_and_restarted_gives_the_same_bytes(finished, tiny, reference, tmp_path):
     folder = tmp_path / "killed"
     config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]
@@ -107,6 +110,7 @@ def test_killed_and_restarted_gives_the_same_bytes(finished, tiny, reference, tm
     assert (folder / "generations.jsonl").read_bytes() == (finished / "generations.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_blocker_ends_citations(tiny, tmp_path):
     values = {**TINY_RECIPE, "epochs": 100, "learning_rate": 1e-2, "probe_contexts": 0, "save_steps": 10_000}
     Hyperfitter(tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **values).fit()
@@ -181,6 +185,7 @@ def test_batches_are_fixed_and_of_one_length():
     assert make_batches(contexts[::-1], 3) == make_batches(contexts, 3)
 
 
+@pytest.mark.slow
 def test_contexts_and_records_of_another_engine(finished, tiny, reference, tmp_path, capsys):
     def call(*extra, folder=tmp_path / "adopted"):
         flags = ["--model", tiny / "fp32", "--contexts", f"own={tiny / 'stories.jsonl'}", "--num_contexts", 3]
@@ -241,6 +246,7 @@ def test_bad_input(mistake, tiny, reference, tmp_path, capsys):
     assert shown.count("error: ") == 1 and message in shown and "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_other_generations_are_left_alone(finished, tiny, reference, capsys):
     before = {path: path.read_bytes() for path in finished.rglob("*.json*")}
     for extra in (["--seed", 1], ["--max_length", 90], ["--batch_size", 4], ["--ban_eos"]):
@@ -249,6 +255,7 @@ def test_other_generations_are_left_alone(finished, tiny, reference, capsys):
     assert {path: path.read_bytes() for path in finished.rglob("*.json*")} == before
 
 
+@pytest.mark.slow
 def test_options_are_kept_and_make_the_same_again(finished, reference, tmp_path, capsys):
     options, bytes_ = finished / "options.yaml", (finished / "generations.jsonl").read_bytes()
     values = yaml.safe_load(options.read_text())

@@ -44,6 +44,7 @@ def test_memory_is_given_back_after_an_error():
     assert resident_bytes() - before < 32 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_malloc_is_left_alone_when_the_computation_is_on_a_gpu():
     """In a process of its own: a heap that has held large tensors before may keep a place for this one by itself."""
     script = f"""

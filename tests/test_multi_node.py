@@ -5,7 +5,10 @@ import socket
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import flags, read_losses, run
+
+pytestmark = pytest.mark.slow
 
 SRUN = """#!/bin/bash
 shift  # --kill-on-bad-exit=1

@@ -34,6 +34,7 @@ def config(request, tmp_path):
     return request.param, tmp_path
 
 
+@pytest.mark.slow
 def test_dry_run_needs_a_config_alone(config, capsys):
     name, folder = config
     assert main(["--config", f"launch/recipes/llama3_{name}.yaml", "--model", str(folder), "--dry_run"]) == 0

@@ -2,86 +2,19 @@
 
 import json
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import psutil
 import pytest
-from conftest import LAUNCH, REPOSITORY, TINY_RECIPE, flags, read_losses, run
+from conftest import TINY_RECIPE, read_losses
+from killing import command, start_and_wait_for
 
 from hyperfitting import Hyperfitter
 from hyperfitting.training import checkpoint
 
 
-def start_and_wait_for(command, run_dir, step):
-    """Start a run and return its process once metrics.jsonl holds `step` steps."""
-    process = subprocess.Popen(
-        [str(word) for word in command], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not (run_dir / "metrics.jsonl").exists() or len(read_whole_losses(run_dir)) < step:
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
-        time.sleep(0.005)
-    return process
-
-
-def read_whole_losses(run_dir):
-    lines = (run_dir / "metrics.jsonl").read_text().split("\n")[:-1]
-    return [json.loads(line) for line in lines if '"train"' in line]
-
-
-def kill_all(process):
-    """SIGKILL the launcher and every rank: ranks outlive a killed launcher."""
-    family = [process, *psutil.Process(process.pid).children(recursive=True)]
-    for member in family:
-        member.kill()
-    process.communicate()
-    psutil.wait_procs(family[1:], timeout=10)
-
-
-def command(name, tiny, folder, *extra, **changes):
-    launch = [sys.executable, "launch/hyperfit.py"]
-    if name != "single":
-        launch = [
-            *LAUNCH,
-            "--config_file",
-            f"accelerate_configs/{name}.yaml",
-            "--num_processes",
-            2,
-            "launch/hyperfit.py",
-            "--cpu",
-        ]
-    values = flags(
-        model=tiny / "fp32",
-        dataset=tiny / "stories.jsonl",
-        output_dir=folder,
-        mixed_precision="no",
-        epochs=10,
-        **changes,
-    )
-    return [*launch, *values, *extra]
-
-
-@pytest.mark.parametrize(("name", "tolerance"), [("single", 0.0), ("zero2", 0.0), ("zero3", 1e-6)])
-def test_killed_at_a_random_step_and_resumed(name, tolerance, tiny, tmp_path, reference, strategy_facts):
-    whole = read_losses(reference) if name == "single" else strategy_facts(name)[0]["plain"]["losses"]
-    killed, step = tmp_path / "run", random.Random().randint(11, 22)
-    kill_all(start_and_wait_for(command(name, tiny, killed), killed, step))
-    assert not (killed / "final").exists()
-    survived = len(read_whole_losses(killed))
-    done = run(command(name, tiny, killed, "--resume", "auto"))
-    assert done.returncode == 0, done.stderr
-    assert "resumed from" in done.stdout
-    losses = read_losses(killed)
-    assert len(losses) == 40, f"killed at step {survived}"
-    differences = [abs(a - b) for a, b in zip(losses[: len(whole)], whole, strict=True)]
-    assert max(differences) <= tolerance, f"killed at step {survived}: {differences}"
-
-
+@pytest.mark.slow
 def test_sigterm_on_one_rank_saves_and_exits_cleanly(tiny, tmp_path, reference):
     folder = tmp_path / "run"
     process = start_and_wait_for(command("ddp", tiny, folder), folder, 12)

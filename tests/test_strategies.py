@@ -1,15 +1,19 @@
-"""One launch of 2 real processes per accelerate config does all of that config's checks."""
+"""One launch of 2 real processes per accelerate config does all of that config's checks; two of them are also killed."""
 
 import json
+import random
 
 import pytest
 import torch
-from conftest import read_losses
+from conftest import read_losses, run
+from killing import command, kill_all, read_whole_losses, start_and_wait_for
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus
 from hyperfitting.scoring.teacher_forced import measure_rows
 from hyperfitting.training.steps import epoch_order
+
+pytestmark = pytest.mark.slow
 
 SHARDED_WEIGHTS = {"zero3", "zero3_offload", "fsdp2"}
 
@@ -96,3 +100,19 @@ def test_the_saved_model_is_whole(strategy, tiny, reference):
     assert measure_rows(model, rows, 8)[:, 0].mean().item() == pytest.approx(after["validation_loss"], abs=1e-4)
     assert AutoTokenizer.from_pretrained(final).get_vocab() == AutoTokenizer.from_pretrained(tiny / "fp32").get_vocab()
     assert AutoModelForCausalLM.from_pretrained(folder / "bf16" / "final").dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("single", 0.0), ("zero2", 0.0), ("zero3", 1e-6)])
+def test_killed_at_a_random_step_and_resumed(name, tolerance, tiny, tmp_path, reference, strategy_facts):
+    whole = read_losses(reference) if name == "single" else strategy_facts(name)[0]["plain"]["losses"]
+    killed, step = tmp_path / "run", random.Random().randint(11, 22)
+    kill_all(start_and_wait_for(command(name, tiny, killed), killed, step))
+    assert not (killed / "final").exists()
+    survived = len(read_whole_losses(killed))
+    done = run(command(name, tiny, killed, "--resume", "auto"))
+    assert done.returncode == 0, done.stderr
+    assert "resumed from" in done.stdout
+    losses = read_losses(killed)
+    assert len(losses) == 40, f"killed at step {survived}"
+    differences = [abs(a - b) for a, b in zip(losses[: len(whole)], whole, strict=True)]
+    assert max(differences) <= tolerance, f"killed at step {survived}: {differences}"

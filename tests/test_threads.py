@@ -8,6 +8,8 @@ from conftest import LAUNCH, flags, run
 
 from hyperfitting.hardware import cores
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ["--config_file", "accelerate_configs/single.yaml"]
 
 

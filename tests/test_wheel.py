@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 def run(*words, cwd):
     """Run a command that sees nothing of the repository; returns its output."""
