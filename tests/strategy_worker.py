@@ -15,13 +15,14 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 
 sys.path.insert(0, str(Path(__file__).parent))
+from chunked_hyperfit import SMALL_CHUNKS  # noqa: E402
 from conftest import TINY_RECIPE  # noqa: E402
 
 from hyperfitting import Hyperfitter  # noqa: E402
 from hyperfitting.models import check_no_dropout  # noqa: E402
 from hyperfitting.processes import is_main_process  # noqa: E402
 from hyperfitting.terminal import quiet_libraries  # noqa: E402
-from hyperfitting.training import launching, precision  # noqa: E402
+from hyperfitting.training import chunked_loss, launching, precision  # noqa: E402
 
 # A tiny model would stay unsharded under ZeRO-3's usual thresholds.
 SHARD_EVERYTHING = dict.fromkeys(
@@ -48,6 +49,7 @@ def create_sharding_everything(recipe, cpu):
     return accelerator
 
 
+chunked_loss.CHUNK_BYTES = SMALL_CHUNKS
 ORIGINAL_CREATE = launching.create_accelerator
 launching.create_accelerator = create_sharding_everything
 
@@ -57,6 +59,7 @@ class Inspected(Hyperfitter):
 
     def _train(self):
         self.facts = {"strategy": launching.strategy_of(self.accelerator), "processes": self.accelerator.num_processes}
+        self.facts["chunked"] = self.loss_of.__name__ == "chunked"
         self.facts["dropout_off"] = check_no_dropout(self.accelerator.unwrap_model(self.model)) is None
         before = self._masters()
         super()._train()

@@ -28,6 +28,7 @@ def test_it_does_what_its_config_file_asks_for(strategy):
     name, facts, _ = strategy
     expected = {"ddp": "ddp", "fsdp2": "fsdp"}.get(name, "deepspeed")
     assert (facts["plain"]["strategy"], facts["plain"]["processes"]) == (expected, 2)
+    assert facts["plain"]["chunked"]  # the reference of one process holds its logits
 
 
 def test_losses_equal_those_of_one_process(strategy, reference):

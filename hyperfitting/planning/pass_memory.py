@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..models import disable_dropout
+from ..training.chunked_loss import chunked_loss, saves_memory
 from ..training.steps import next_token_loss
 
 
@@ -60,13 +61,21 @@ def pass_memory(
 def _count(model, ids: torch.Tensor, bf16: bool) -> PassMemory:
     weights = list(model.parameters())
     with _Ledger(weights) as ledger:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = model(input_ids=ids, use_cache=False).logits
-        loss = next_token_loss(logits, ids)
-        del logits
-        loss.backward()
+
+        def run(**inputs):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                return model(**inputs)
+
+        _loss(run, model.get_output_embeddings(), ids).backward()
     gradients = {ledger.names[_key(weight.grad)] for weight in weights if weight.grad is not None}
     return PassMemory(ledger.peak(without=gradients | ledger.copies), ledger.peak())
+
+
+def _loss(run, layer, ids: torch.Tensor) -> torch.Tensor:
+    """As `choose_loss` chooses where there are weights to ask."""
+    if saves_memory(layer, ids.shape[0] * (ids.shape[1] - 1)):
+        return chunked_loss(run, layer, ids)
+    return next_token_loss(run(input_ids=ids, use_cache=False).logits, ids)
 
 
 class _Ledger(TorchDispatchMode):

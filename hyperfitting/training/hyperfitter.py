@@ -25,6 +25,7 @@ from .checkpoint import (
     save_checkpoint,
     set_newer_aside,
 )
+from .chunked_loss import choose_loss
 from .console import RunConsole
 from .curves import draw_curves
 from .environment import describe_environment
@@ -36,7 +37,7 @@ from .recipe import Recipe
 from .result import HyperfitResult, read_result, write_result
 from .run_folder import RunFolder
 from .signals import Interrupted, LauncherWatch, catch_signals
-from .steps import LateReader, epoch_order, next_token_loss
+from .steps import LateReader, epoch_order
 
 
 class Hyperfitter:
@@ -161,12 +162,16 @@ class Hyperfitter:
         device = self.accelerator.device
         self.train_rows = self.corpus.train.to(device)  # half a million tokens: no loader, no workers
         self.predictions = recipe.global_batch_size * (recipe.seq_len - 1)  # per optimizer step, over all processes
+        inner = self.accelerator.unwrap_model(self.model)
+        self.loss_of, about_loss = choose_loss(self.model, inner, self.train_rows[:1], self.micro)
         self.losses = LateReader(device)
         if recipe.report_to != "none":
             self.accelerator.init_trackers("hyperfitting", config=recipe.to_dict())
         if resume:
             self._resume(resume)
         self.console.start(self)
+        if about_loss:
+            self.console.note(about_loss)
 
     def _choose_rows(self, resume: str | Path | None) -> Corpus:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
@@ -249,7 +254,7 @@ class Hyperfitter:
         total = torch.zeros((), device=rows.device)
         for micro in mine.split(self.micro):
             with accelerator.accumulate(self.model):
-                loss = next_token_loss(self.model(input_ids=micro, use_cache=False).logits, micro)
+                loss = self.loss_of(micro)
                 accelerator.backward(loss * scale)  # under DeepSpeed this steps as well
                 self.optimizer.step()
                 self.optimizer.zero_grad()
