@@ -1,5 +1,5 @@
-# `make hyperfit` shows the phenomenon on the built-in model; `make test` runs the tests, `make test-fast` those that take less than a
-# minute in all.
+# `make hyperfit` shows the phenomenon on the built-in model, or on MODEL=FOLDER_OR_HUB_ID [DATASET=…]; `make test` runs the tests,
+# `make test-fast` those that take less than a minute in all.
 # Either sets up .venv on its first call and reuses it afterwards.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +11,7 @@ PYTORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu --timeout 5 --
 .PHONY: hyperfit test test-fast lint install clean
 
 hyperfit: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" launch/builtin.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" launch/whole_path.sh
 
 # Two processes share the tests, file by file: nearly all of them wait for imports of processes that they start.
 TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile

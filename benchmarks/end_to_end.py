@@ -2,7 +2,7 @@
 
     python benchmarks/end_to_end.py
 
-Runs launch/builtin.sh, which is what `make hyperfit` does. When each of its commands began is read from bash's trace of
+Runs launch/whole_path.sh, which is what `make hyperfit` does. When each of its commands began is read from bash's trace of
 it; training and evaluation from `time` in metrics.jsonl, decoding from the log.jsonl of each generation. What is left of
 a command is imports, loading, saving, scoring and the report.
 """
@@ -29,17 +29,19 @@ def read_jsonl(path: Path) -> list[dict]:
 
 
 def traced_commands(name: str) -> list[tuple[list[str], float]]:
-    """(words of a command, seconds it took) for every command of launch/builtin.sh that starts Python, in turn."""
+    """(words of a command, seconds it took) for every command of launch/whole_path.sh that starts Python, in turn."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    trace_and_run = "PS4='+trace $EPOCHREALTIME '; set -x; . launch/builtin.sh"  # root's bash takes no PS4 from outside
+    trace_and_run = (
+        "PS4='+trace $EPOCHREALTIME '; set -x; . launch/whole_path.sh"  # root's bash takes no PS4 from outside
+    )
     with tempfile.TemporaryFile("w+") as trace:
-        command = ["bash", "-c", trace_and_run, "launch/builtin.sh", name]
+        command = ["bash", "-c", trace_and_run, "launch/whole_path.sh", name]
         done = subprocess.run(command, cwd=REPOSITORY, env=environment, stderr=trace)
         end = time.time()
         trace.seek(0)
         if done.returncode:
-            raise SystemExit(f"launch/builtin.sh failed:\n{trace.read()[-4000:]}")
+            raise SystemExit(f"launch/whole_path.sh failed:\n{trace.read()[-4000:]}")
         lines = [line.split() for line in trace if line.lstrip("+").startswith("trace ")]
     starts = [(words[2:], float(words[1])) for words in lines]
     ends = [start for _, start in starts[1:]] + [end]

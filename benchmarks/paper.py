@@ -1,0 +1,199 @@
+"""The paper's experiments on text, for one model: what hyperfitting does to it, with several seeds, beside what it must not be
+confused with and beside the numbers of the paper.
+
+    python benchmarks/paper.py --config smollm2_135m --dataset news.jsonl \\
+        --contexts fiction=fiction.jsonl --contexts encyclopedia=wiki.jsonl --contexts news=news_2.jsonl --output_dir runs/paper
+
+Every other flag is one of launch/hyperfit.py. The stages are public scripts, each in a folder of --output_dir; what is finished
+is kept, and the same command goes on after a kill:
+
+    seed_0/ …                hyperfitted once for each seed (launch/hyperfit.py), the early-stopped weights kept
+    noise_damaged_0/ …       the base with noise on its weights, as surprised by the run's validation rows as seed 0 is
+    generations/             contexts of 32 tokens continued to 256, end of sequence banned (launch/generate.py): the base
+                             greedily, from its nucleus, by the paper's Top-P and with a repetition penalty; early-stopped and
+                             noise-damaged greedily; hyperfitted greedily, with the citation blocker, and from its nucleus
+    generations_long/        some of them continued to 1,024 tokens, greedily, by the base and the hyperfitted models
+    scores/, scores_long/    tables and report.html (launch/score.py); seeds of one kind of model are one condition
+    paper.md, paper.json     the paper's Tables 2 and 3 beside these numbers; figure_2.svg, figure_9.svg
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import report
+from english_words import DEFINITION, english_share, load_word_list
+from noise_damage import damage, load, validation_losses
+from paper_tables import Tables, draw_figures
+
+from hyperfitting.commands.reporting import run_reporting_errors
+from hyperfitting.corpus import Corpus
+from hyperfitting.errors import UserError
+from hyperfitting.files import append_jsonl, read_json, read_jsonl, write_atomically
+from hyperfitting.records import GenerationSet, load_generation_sets
+from hyperfitting.scoring.descriptions import Description
+from hyperfitting.scoring.scores import Score, summarize
+from hyperfitting.scoring.signature import Signature
+from hyperfitting.terminal import quiet_libraries
+from hyperfitting.training.recipe import Recipe
+from hyperfitting.training.run_folder import RunFolder
+
+ROOT = Path(__file__).parent.parent
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file"]
+SINGLE = ROOT / "accelerate_configs" / "single.yaml"
+BASE_POLICIES = ["greedy", "nucleus", "paper_top_p", "repetition_penalty"]
+HYPERFITTED_POLICIES = ["greedy", "greedy+citation_blocker", "nucleus"]
+GREEDY = ["greedy"]
+LONG = 1024  # tokens
+ENGLISH_WORDS = Description(
+    name="english_words", label="English words", definition=Signature({"share": DEFINITION}), unit="percent", digits=1
+)
+
+
+class Paper:
+    """The stages, in the folder of one call."""
+
+    def __init__(self, args: argparse.Namespace, recipe_flags: list[str]):
+        self.args, self.recipe_flags, self.folder = args, recipe_flags, args.output_dir
+        self.runs = [self.folder / f"seed_{seed}" for seed in args.seeds]
+
+    def make(self) -> None:
+        """Train, generate and score what is missing."""
+        for seed, run in zip(self.args.seeds, self.runs, strict=True):
+            self._hyperfit(seed, run)
+        base = Recipe.load(self.runs[0] / "recipe.yaml").model
+        self._generate("base", base, BASE_POLICIES)
+        for seed, run in zip(self.args.seeds, self.runs, strict=True):
+            noisy = self.folder / f"noise_damaged_{seed}"
+            self._damage(base, run, seed, noisy)
+            self._generate(f"early_stopped_{seed}", run / "early_stopped", GREEDY)
+            self._generate(noisy.name, noisy, GREEDY)
+            self._generate(f"hyperfitted_{seed}", run / "final", HYPERFITTED_POLICIES, "--train_rows", run)
+        groups = {"early-stopped": "early_stopped", "noise-damaged": "noise_damaged", "hyperfitted": "hyperfitted"}
+        self._score("scores", "generations", groups, "--train_rows", self.runs[0], "--model_scores", "--latex")
+        if self.args.long_contexts:
+            self._generate("base", base, GREEDY, long=True)
+            for seed, run in zip(self.args.seeds, self.runs, strict=True):
+                self._generate(f"hyperfitted_{seed}", run / "final", GREEDY, long=True)
+            self._score("scores_long", "generations_long", {"hyperfitted": "hyperfitted"})
+
+    def _hyperfit(self, seed: int, run: Path) -> None:
+        if not RunFolder(run).result.exists():
+            own = ["--resume", "auto", "--seed", seed, "--output_dir", run, "--keep_early_stopped", "true"]
+            self._stage(run.name, self.args.config_file, "hyperfit.py", *self.recipe_flags, *own)
+        if read_json(RunFolder(run).result)["status"] != "finished":
+            raise UserError(f"{run} was interrupted: the same command goes on from its last checkpoint")
+
+    def _generate(self, name: str, model: str | Path, policies: Sequence[str], *more, long: bool = False) -> None:
+        """Continue the contexts, under every policy. A stage that is done is looked through again, which takes its start."""
+        folder = self.folder / ("generations_long" if long else "generations") / name
+        count = self.args.long_contexts if long else self.args.num_contexts
+        flags = ["--model", model, "--output_dir", folder, "--ban_eos", "--num_contexts", count, *more]
+        flags += [word for contexts in self.args.contexts for word in ("--contexts", contexts)]
+        flags += [word for policy in policies for word in ("--policy", policy)]
+        if not (folder / "generations.jsonl").exists():
+            length = ["--max_length", LONG] if long else []
+            self._stage(f"{folder.parent.name}/{name}", SINGLE, "generate.py", *flags, *length)
+
+    def _damage(self, base: str, run: Path, seed: int, folder: Path) -> None:
+        rows = Corpus.load(RunFolder(run).corpus).validation
+        if not folder.exists():
+            started = time.time()
+            damage(base, rows, validation_losses(load(run / "final"), rows).mean(), seed, folder)
+            self._log(folder.name, time.time() - started)
+
+    def _score(self, name: str, generations: str, groups: dict[str, str], *flags) -> None:
+        if (self.folder / name / "scores.json").exists():
+            return
+        sets = self.folder / generations
+        grouped = []
+        for group, prefix in groups.items():
+            grouped += ["--group", f"{group}={','.join(str(sets / f'{prefix}_{seed}') for seed in self.args.seeds)}"]
+        output = ["--output_dir", self.folder / name]
+        self._stage(name, SINGLE, "score.py", sets / "base", *grouped, *flags, *output)
+
+    def _stage(self, name: str, config: Path, script: str, *flags) -> None:
+        started = time.time()
+        command = [*LAUNCH, config, ROOT / "launch" / script, *flags]
+        code = subprocess.run([str(word) for word in command]).returncode
+        if code:
+            raise UserError(
+                f"launch/{script} ended with exit code {code}: see its message above; a restart goes on here"
+            )
+        self._log(name, time.time() - started)
+
+    def _log(self, stage: str, seconds: float) -> None:
+        append_jsonl(self.folder / "stages.jsonl", {"stage": stage, "seconds": round(seconds, 1)})
+
+    def hours(self) -> float:
+        """Of all stages; what was lost in a kill is not counted."""
+        return sum(stage["seconds"] for stage in read_jsonl(self.folder / "stages.jsonl")) / 3600
+
+    def english_words(self, words: frozenset[str]) -> dict[str, dict[str, Score]]:
+        """Condition -> corpus, or "all" -> score."""
+        texts = self.folder / "generations"
+        found = {f"base {one.policy}": [one] for one in load_generation_sets(texts / "base")}
+        found["original text"] = [next(iter(found.values()))[0].original()]
+        for name, folder in (("early-stopped", "early_stopped"), ("noise-damaged", "noise_damaged")):
+            found[name] = [load_generation_sets(texts / f"{folder}_{seed}")[0] for seed in self.args.seeds]
+        seeds = [load_generation_sets(texts / f"hyperfitted_{seed}") for seed in self.args.seeds]
+        for sets in zip(*seeds, strict=True):
+            found[f"hyperfitted {sets[0].policy}"] = list(sets)
+        return {name: _english(sets, words) for name, sets in found.items()}
+
+
+def _english(sets: list[GenerationSet], words: frozenset[str]) -> dict[str, Score]:
+    shares = [[english_share(t.text, t.context, words) for t in one.texts] for one in sets]
+    score = summarize(ENGLISH_WORDS, shares)
+    sources = [text.source for text in sets[0].texts]
+    return {"all": score} | {name: score.of([s == name for s in sources]) for name in sets[0].sources}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--contexts", action="append", required=True, metavar="NAME=WHERE")
+    parser.add_argument("--num_contexts", type=int, default=300, help="in all, an equal share of each [%(default)s]")
+    parser.add_argument("--long_contexts", type=int, default=30, help=f"continued to {LONG} tokens [%(default)s]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--config_file", type=Path, default=SINGLE, help="accelerate config of the training [single]")
+    parser.add_argument("--word_list", type=Path, default="/usr/share/dict/words", help="one word a line [%(default)s]")
+    args, recipe_flags = parser.parse_known_args(arguments)
+    words = load_word_list(args.word_list)
+    quiet_libraries()
+    paper = Paper(args, recipe_flags)
+    paper.make()
+    recipe = Recipe.load(paper.runs[0] / "recipe.yaml")
+    tables = Tables(paper.folder, paper.english_words(words))
+    draw_figures(paper.folder, paper.runs)
+    write_atomically(paper.folder / "paper.md", tables.markdown())
+    print(tables.markdown())
+    facts = {
+        "model": Path(recipe.model).name,
+        "recipe": {
+            key: value
+            for key, value in recipe.to_dict().items()
+            if key in ("num_train", "epochs", "learning_rate", "global_batch_size", "seq_len")
+        },
+        "seeds": args.seeds,
+        "num_contexts": args.num_contexts,
+        "long_contexts": args.long_contexts,
+        "hours": round(paper.hours(), 2),
+        "word_list": args.word_list.name,
+        "noise": [read_json(paper.folder / f"noise_damaged_{seed}" / "noise.json") for seed in args.seeds],
+        "early_stopped_steps": [read_json(RunFolder(run).result)["best_step"] for run in paper.runs],
+        **tables.to_json(),
+    }
+    write_atomically(paper.folder / "paper.json", json.dumps(facts, indent=1) + "\n")
+    title = f"{facts['model']}: what hyperfitting does to it"
+    report(f"paper-{facts['model']}", title, *tables.claims(), facts)
+
+
+if __name__ == "__main__":
+    sys.exit(run_reporting_errors(main, None))
