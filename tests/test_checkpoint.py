@@ -61,7 +61,7 @@ def test_content_that_does_not_load_is_one_message(damaged):  # noqa: F811
     (folder / "optimizer.bin").write_bytes(b"no pickle")
     files = json.loads((folder / "COMPLETED").read_text())
     (folder / "COMPLETED").write_text(
-        json.dumps(files | {"optimizer.bin": checkpoint._synced(folder / "optimizer.bin")})
+        json.dumps(files | {"optimizer.bin": checkpoint.synced(folder / "optimizer.bin")})
     )
     with pytest.raises(UserError, match="cannot be loaded.*move it away"):
         resume(damaged)

@@ -81,7 +81,7 @@ def test_shards_of_another_layout_are_refused(damaged):
     facts.write_text(facts.read_text().replace("unsharded weights", "DeepSpeed ZeRO-3 on 4 process(es)"))
     mark = facts.with_name("COMPLETED")
     files = json.loads(mark.read_text())
-    mark.write_text(json.dumps(files | {"progress.json": checkpoint._synced(facts)}))
+    mark.write_text(json.dumps(files | {"progress.json": checkpoint.synced(facts)}))
     with pytest.raises(UserError, match="saved with DeepSpeed ZeRO-3 on 4 process"):
         resume(damaged)
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import xxhash
@@ -60,7 +61,7 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
     if accelerator.num_processes > 1:
         broadcast_object_list(names)
     mine = names[0][accelerator.process_index :: accelerator.num_processes]
-    digests = [(name, _synced(temporary / name)) for name in mine]
+    digests = [(name, synced(temporary / name)) for name in mine]
     files = dict(sorted(gather_object(digests) if accelerator.num_processes > 1 else digests))
     if accelerator.is_main_process:
         write_file(temporary / MARK, json.dumps(files, indent=2))
@@ -231,10 +232,12 @@ def _put_in_place(temporary: Path, target: Path) -> None:
     shutil.rmtree(damaged, ignore_errors=True)
 
 
-def _synced(file: Path) -> tuple[int, str]:
-    """The size and the digest of a file, once it is on the disk."""
-    sync_file(file)
-    return file.stat().st_size, file_digest(file)
+def synced(file: Path) -> tuple[int, str]:
+    """The size and the digest of a file, once it is on the disk; the digest is taken while the disk is waited for."""
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(file_digest, file)
+        sync_file(file)
+        return file.stat().st_size, digest.result()
 
 
 def file_digest(file: Path) -> str:
