@@ -1,6 +1,7 @@
 """Greedy continuation, 32 -> 256 tokens: our decode loop against three ways of transformers, on the same contexts.
 
     OMP_NUM_THREADS=1 python benchmarks/generate_speed.py --size 15m --rounds 3
+    OMP_NUM_THREADS=2 python benchmarks/generate_speed.py --model FOLDER   # a model of yours instead of a random one
 
 (a) the paper's validation loop: `model.generate`, batch 8, dynamic cache; (b) `model.generate` at our batch; (c)
 transformers' continuous batching. All sides have the same dtype; their tokens are compared, and the share of equal texts shown.
@@ -10,10 +11,11 @@ whichever takes longer.
 
 import argparse
 import statistics
+from pathlib import Path
 
 import torch
 from common import alternate, copy_rate, device, matmul_rate, median_range, peak_memory, random_llama, report
-from transformers import GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from hyperfitting.generation.decoding import decode, make_decoder
 
@@ -33,13 +35,18 @@ def limit_seconds(model, batch: int, context_len: int, max_length: int) -> tuple
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="15m")
+    parser.add_argument("--model", type=Path, help="folder of a model, instead of a random one of --size")
     parser.add_argument("--contexts", type=int, default=64)
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--max_length", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32" if device().type == "cpu" else "bfloat16")
     args = parser.parse_args()
-    model = random_llama(args.size, getattr(torch, args.dtype))
+    dtype = getattr(torch, args.dtype)
+    if args.model:
+        model = AutoModelForCausalLM.from_pretrained(args.model, dtype=dtype).to(device()).eval()
+    else:
+        model = random_llama(args.size, dtype)
     generator = torch.Generator().manual_seed(0)
     contexts = torch.randint(3, model.config.vocab_size, (args.contexts, 32), generator=generator).to(device())
     settings = dict(do_sample=False, max_length=args.max_length, eos_token_id=None, pad_token_id=0)
@@ -96,7 +103,8 @@ def main() -> None:
     rows.append(["the machine's limit", f"{made / roofline:,.0f}", "", f"{roofline / ours_seconds:.2f}", ""])
     rows.append(["reading weights and cache alone", f"{made / reading:,.0f}", "", f"{reading / ours_seconds:.2f}", ""])
     columns = ["side", "tokens/s", "tokens/CPU-s", "ours is faster by", "texts equal to ours"]
-    title = f"Greedy generation, {args.size} parameters, {args.dtype}, {args.contexts} contexts 32 -> {args.max_length}"
+    what = args.model.name if args.model else args.size
+    title = f"Greedy generation, {what}, {args.dtype}, {args.contexts} contexts 32 -> {args.max_length}"
     seconds = {name: {clock: side[clock] for clock in ("wall", "cpu")} for name, side in measured.items()}
     facts = {
         "seconds": seconds,
@@ -104,7 +112,7 @@ def main() -> None:
         "rates": rates,
         "peak_memory_bytes": peak_memory(),
     }
-    report(f"generate-{args.size}", title, columns, rows, facts)
+    report(f"generate-{what}", title, columns, rows, facts)
 
 
 if __name__ == "__main__":

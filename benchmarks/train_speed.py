@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/train_speed.py --size 15m --dtype fp32 --rounds 3
     OMP_NUM_THREADS=1 PYTHONPATH=DIR python benchmarks/train_speed.py   # after `pip install --no-deps --target DIR trl`
+    OMP_NUM_THREADS=2 python benchmarks/train_speed.py --model FOLDER    # a model of yours instead of a random one
 
 Every side trains the same random model on the same rows, in a process of its own, in turn, `--rounds` times. "same" sides
 follow the paper's recipe in the same order of rows (constant rate, no clipping, no decay) with the same dtype and
@@ -214,20 +215,28 @@ def work(args) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
     work = Path(args.work)
     rows = random_rows(args)
-    clock = RUN[args.side](work / "model", rows, args.dtype == "bf16", args.compile, work / "out")
+    clock = RUN[args.side](args.model or work / "model", rows, args.dtype == "bf16", args.compile, work / "out")
     facts = {**clock.step_seconds(), "losses": clock.losses, "start_up": clock.begun - args.spawned}
     facts |= {"saving": clock.saving, "peak_memory": peak_memory()}
     (work / "result.json").write_text(json.dumps(facts))
 
 
+def config_of(args):
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(args.model) if args.model else llama_config(args.size)
+
+
 def random_rows(args) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(3, SHAPES[args.size][-1], (8 * (WARM_UP + args.steps + 1), 256), generator=generator)
+    shape = (8 * (WARM_UP + args.steps + 1), 256)
+    return torch.randint(3, config_of(args).vocab_size, shape, generator=generator)
 
 
 def measure(args, side: str, work: Path) -> dict:
     shutil.rmtree(work / "out", ignore_errors=True)
     options = ["--size", args.size, "--dtype", args.dtype, "--steps", args.steps, *(["--compile"] * args.compile)]
+    options += ["--model", args.model] if args.model else []
     command = [sys.executable, __file__, "--side", side, "--work", work, "--spawned", time.time(), *options]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
@@ -238,6 +247,7 @@ def measure(args, side: str, work: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="15m", choices=SHAPES)
+    parser.add_argument("--model", type=Path, help="folder of a model, instead of a random one of --size")
     parser.add_argument("--dtype", default="fp32" if device().type == "cpu" else "bf16", choices=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true", help="torch.compile on every `same` side")
     parser.add_argument("--steps", type=int, default=6 if device().type == "cpu" else 100, help="timed steps")
@@ -249,7 +259,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.side:
         return work(args)
-    if args.size != "15m" and device().type == "cpu":
+    if args.size != "15m" and not args.model and device().type == "cpu":
         print(f"{args.size}: not measured, there is no GPU")
         return
     sides = [side for side in args.sides if not side.startswith("trl") or find_spec("trl")]
@@ -259,13 +269,14 @@ def main() -> None:
     rates = {"flops": [], "memory": []}
     dtype = torch.bfloat16 if args.dtype == "bf16" else torch.float32
     with tempfile.TemporaryDirectory() as folder:
-        save_random_llama(args.size, Path(folder) / "model")
+        if not args.model:
+            save_random_llama(args.size, Path(folder) / "model")
         for _ in range(args.rounds):
             for side in sides:
                 measured[side].append(measure(args, side, Path(folder)))
             rates["flops"].append(matmul_rate(dtype))
             rates["memory"].append(copy_rate())
-    show(args, ModelSize.of_config(llama_config(args.size)), measured, rates)
+    show(args, ModelSize.of_config(config_of(args)), measured, rates)
 
 
 def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str, list[float]]) -> None:
@@ -307,7 +318,8 @@ def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str
     ms = limit.seconds * 1e3
     rows.append(["the machine's limit", f"{ms:,.0f}", "", f"{tokens / limit.seconds:,.0f}", "", "", ""])
     compiled = "compiled" if args.compile else "eager"
-    title = f"A step of {recipe.global_batch_size} x {recipe.seq_len} tokens, {args.size}, {args.dtype}, {compiled}"
+    what = args.model.name if args.model else args.size
+    title = f"A step of {recipe.global_batch_size} x {recipe.seq_len} tokens, {what}, {args.dtype}, {compiled}"
     columns = ["side", "ms/step", "CPU ms/step", "tokens/s", "MFU", "ours is faster by", "loss difference"]
     facts = {
         "rounds": measured,
@@ -316,7 +328,7 @@ def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str
         "ratio_clock": "cpu" if device().type == "cpu" else "wall",
     }
     facts["limit"] = {"compute_s": limit.compute, "optimizer_s": limit.optimizer}
-    name = f"train-{args.size}-{args.dtype}" + ("-compiled" if args.compile else "")
+    name = f"train-{what}-{args.dtype}" + ("-compiled" if args.compile else "")
     report(name, title, columns, rows, facts)
     columns = ["side", "peak GiB", "from command to first step, s", "saving the model, s"]
     report(f"{name}-memory", "Memory, start and end of the same runs", columns, others, {})

@@ -88,4 +88,7 @@ def test_few_positions_keep_their_logits(monkeypatch):
     model, ids = made(CHUNKED["llama"])
     assert choose_loss(model, model, ids[:1, :8], 1)[1] is None  # fewer than one chunk
     monkeypatch.setattr(chunked_loss, "CHUNK_BYTES", 4 * 300)
-    assert choose_loss(model, model, ids[:1, :16], 1)[1] is None  # fewer than the gradient of the weight
+    assert choose_loss(model, model, ids[:1, :16], 1)[1] is not None
+    model.to(torch.bfloat16)  # the gradient of its head would be held in fp32
+    assert choose_loss(model, model, ids[:1, :16], 1)[1] is None
+    assert choose_loss(model, model, ids[:1, :18], 1)[1] is not None

@@ -55,13 +55,11 @@ def choose_loss(model: nn.Module, inner: nn.Module, row: torch.Tensor, rows: int
 
 
 def saves_memory(layer: nn.Module | None, positions: int) -> bool:
-    """Whether chunks are worth it: the logits are more than one, and more than the gradient of the layer's weight, which is held
-    during the backward pass instead of them."""
-    return (
-        isinstance(layer, nn.Linear)
-        and positions * layer.out_features * 4 > CHUNK_BYTES
-        and positions > layer.in_features
-    )
+    """Whether chunks are worth it: the logits are more than one. The gradient of the layer's weight is there in fp32 from the loss on;
+    of a bf16 weight that is more than what there would be without chunks, and must be less than the logits."""
+    if not isinstance(layer, nn.Linear) or positions * layer.out_features * 4 <= CHUNK_BYTES:
+        return False
+    return layer.weight.dtype == torch.float32 or positions > layer.in_features
 
 
 def chunk_of(layer: nn.Linear) -> int:
@@ -139,4 +137,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def backward(ctx, scale):
         hidden, weight = ctx.dtypes
         bias = None if ctx.bias is None else ctx.bias.mul_(scale).to(weight)
-        return ctx.hidden.mul_(scale).to(hidden), ctx.weight.mul_(scale).to(weight), bias, None, None, None
+        found = ctx.hidden.mul_(scale).to(hidden), ctx.weight.mul_(scale).to(weight), bias, None, None, None
+        del ctx.hidden, ctx.weight, ctx.bias  # autograd copies a gradient that somebody else still holds
+        return found
