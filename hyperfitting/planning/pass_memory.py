@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..models import disable_dropout
+from ..models import causal_lm, disable_dropout, window_of
 from ..training.steps import next_token_loss
 
 
@@ -41,14 +41,10 @@ def pass_memory(
     No weights are made. Buffers of kernels, of collectives and of the allocator are not in it. None for a model that
     cannot be run without data, as some mixtures of experts.
     """
-    from transformers import AutoModelForCausalLM
-
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)  # it logs what is caught below
     try:
         with FakeTensorMode():
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=torch.float32, trust_remote_code=trust_remote_code
-            ).train()
+            model = causal_lm().from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code).train()
             disable_dropout(model)
             if gradient_checkpointing:
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -61,7 +57,7 @@ def _count(model, ids: torch.Tensor, bf16: bool) -> PassMemory:
     weights = list(model.parameters())
     with _Ledger(weights) as ledger:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            logits = model(input_ids=ids, use_cache=False).logits
+            logits = model(input_ids=ids[:, : window_of(model.config)], use_cache=False).logits
         loss = next_token_loss(logits, ids)
         del logits
         loss.backward()

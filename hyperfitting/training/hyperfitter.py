@@ -14,7 +14,7 @@ from ..corpus import Corpus, build_corpus, check_made_with
 from ..errors import TrainingError, UserError
 from ..files import write_atomically
 from ..host_memory import kept_memory
-from ..models import DTYPES, ModelSize, check_causal, check_vocabulary, end_ids, load_config, source_dtype
+from ..models import DTYPES, ModelSize, check_causal, check_vocabulary, end_ids, load_config, source_dtype, window_of
 from ..processes import is_main_process
 from . import launching, precision
 from .checkpoint import (
@@ -31,6 +31,7 @@ from .environment import describe_environment
 from .evaluation import Evaluation, evaluate, probe_records
 from .final_model import check_written_model, push_to_hub, write_model
 from .model import load_model, make_optimizer
+from .probe_pictures import draw_probe
 from .progress import Progress
 from .recipe import Recipe
 from .result import HyperfitResult, read_result, write_result
@@ -138,6 +139,7 @@ class Hyperfitter:
         given, tokenizer = self._given_model, self._given_tokenizer
         config = load_config(recipe.model, **source) if given is None else given.config
         recipe.check_window(config)
+        self.window = window_of(config)
         self.codec = as_codec(tokenizer) if tokenizer else load_codec(recipe.model, recipe.tokenizer, **source)
         self.corpus = self._choose_rows(resume)
         largest = int(max(self.corpus.train.max(), self.corpus.validation.max()))
@@ -173,6 +175,8 @@ class Hyperfitter:
             self.recipe.save(self.run.recipe)
             environment = describe_environment(self.accelerator, launching.launch_request())
             write_atomically(self.run.environment, json.dumps(environment, indent=2, default=str) + "\n")
+            for note in self.codec.notes():
+                self.console.note(note)
             corpus.save(self.run.corpus, self.codec)  # the last: a run that has rows was begun
         self.accelerator.wait_for_everyone()
         saved = Corpus.load(self.run.corpus)
@@ -245,7 +249,7 @@ class Hyperfitter:
         total = torch.zeros((), device=rows.device)
         for micro in mine.split(self.micro):
             with accelerator.accumulate(self.model):
-                loss = next_token_loss(self.model(input_ids=micro, use_cache=False).logits, micro)
+                loss = next_token_loss(self.model(input_ids=micro[:, : self.window], use_cache=False).logits, micro)
                 accelerator.backward(loss * scale)  # under DeepSpeed this steps as well
                 self.optimizer.step()
                 self.optimizer.zero_grad()
@@ -310,6 +314,7 @@ class Hyperfitter:
         if self.is_main and continued:
             texts = probe_records(self.corpus.validation, recipe.probe_context_len, continued, self.codec)
             self.run.write_probe(progress.step, texts)
+            draw_probe(self.run, progress.step, self.corpus.validation.tolist(), self.codec)
         self._log(evaluation.to_json())
         self.console.evaluation(evaluation)
         is_best = progress.note_evaluation(evaluation, recipe)
