@@ -15,7 +15,7 @@ from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling, ImageGP
 
 from hyperfitting import Hyperfitter, UserError
 from hyperfitting.codec import load_codec
-from hyperfitting.commands import convert, generate
+from hyperfitting.commands import convert, generate, score
 from hyperfitting.corpus import Corpus, build_corpus, load_documents, load_training_rows
 from hyperfitting.generation import GenerationRunner, load_contexts
 from hyperfitting.models import check_no_dropout
@@ -281,6 +281,21 @@ def test_pictures_are_completed_by_default_from_their_first_quarter(hyperfitted,
     assert generate.main([str(word) for word in [*words, tmp_path / "two", "--batch_size", 4]]) == 0
     again = (tmp_path / "two" / "generations.jsonl").read_text()
     assert again == (tmp_path / "one" / "generations.jsonl").read_text()
+
+
+def test_completions_are_scored_beside_the_true_pictures(hyperfitted, igpt, tmp_path):
+    for name, model in (("base", igpt / "model"), ("tuned", hyperfitted.final_dir)):
+        words = ["--model", model, "--contexts", f"run={hyperfitted.run_dir}", "--num_contexts", 4]
+        assert generate.main([str(word) for word in [*words, "--output_dir", tmp_path / name]]) == 0
+    words = [tmp_path / "base", tmp_path / "tuned", "--train_rows", hyperfitted.run_dir, "--model_scores"]
+    assert score.main([str(word) for word in [*words, "--output_dir", tmp_path / "scores"]]) == 0
+    found = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    scores = {condition["name"]: condition["scores"] for condition in found["conditions"]}
+    assert list(scores) == ["base", "tuned", "original text"]
+    loss = scores["tuned"]["loss_original"]["value"]
+    assert scores["base"]["repeated_lines"]["n"] == 4 and loss > scores["tuned"]["loss_generated"]["value"]
+    assert scores["original text"]["nearest_training"]["value"] > 0 and "ttr_words" not in scores["tuned"]
+    assert "data:image/png;base64," in (tmp_path / "scores" / "report.html").read_text()
 
 
 @pytest.mark.slow
