@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import LAUNCH, run
+from conftest import LAUNCH, read_losses, run
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling, ImageGPTImageProcessorPil
@@ -317,6 +317,19 @@ def test_two_processes_give_the_same_bytes(hyperfitted, igpt, tmp_path):
     assert (tmp_path / "two" / "generations.jsonl").read_bytes() == (
         tmp_path / "one" / "generations.jsonl"
     ).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_of_zero_2_learn_as_one_does(hyperfitted, igpt, tmp_path):
+    recipe = {**RECIPE, "epochs": 3, "probe_contexts": 2, "mixed_precision": "no"}
+    words = [word for name, value in recipe.items() for word in (f"--{name}", value)]
+    words += ["--model", igpt / "model", "--dataset", igpt / "pictures", "--output_dir", tmp_path / "run", "--cpu"]
+    config = ["--config_file", "accelerate_configs/zero2.yaml", "--num_processes", 2]
+    done = run([*LAUNCH, *config, "launch/hyperfit.py", *words])
+    assert done.returncode == 0, done.stdout + done.stderr
+    losses = read_losses(tmp_path / "run")
+    assert losses == pytest.approx(read_losses(hyperfitted.run_dir)[:6], abs=1e-4) and len(losses) == 6
+    assert len(list((tmp_path / "run" / "probe").glob("*.png"))) == 2
 
 
 def test_pictures_have_no_words_to_cut_a_citation_at(hyperfitted, tmp_path):
