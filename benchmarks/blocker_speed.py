@@ -32,14 +32,12 @@ def zipf_rows(count: int, seq_len: int = 256, vocabulary: int = 8000) -> np.ndar
 
 def text_rows(files: list[str], count: int) -> list[list[int]]:
     """Rows of 256 ids of the built-in tokenizer, every document cut into as many as it holds."""
-    from transformers import AutoTokenizer
-
-    from hyperfitting.builtin import BUILTIN
+    from hyperfitting.codec import load_codec
     from hyperfitting.corpus import load_documents
 
-    tokenizer, rows = AutoTokenizer.from_pretrained(BUILTIN["builtin/base_model"]), []
+    codec, rows = load_codec("builtin/base_model"), []
     for file in files:
-        for ids in tokenizer(list(load_documents(file)["text"]), verbose=False)["input_ids"]:
+        for ids in codec.encode(list(load_documents(file, codec)["document"])):
             rows += [ids[start : start + 256] for start in range(0, len(ids) - 255, 256)]
     return rows[:count]
 

@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .builtin import resolve
-from .codec import Codec, as_codec
+from .codec import Codec, DocumentError, as_codec
 from .errors import UserError
 from .files import read_json, read_jsonl, replace_folder, to_jsonl, write_file
 from .options import option
@@ -26,7 +27,7 @@ from .options import option
 if TYPE_CHECKING:  # recipes are read without torch, which takes seconds to import
     import torch
 
-READERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet", ".txt": "text"}
+READER_OPTIONS = {"text": {"sample_by": "document"}, "imagefolder": {"drop_labels": True}}
 
 
 @dataclass(kw_only=True)
@@ -34,14 +35,14 @@ class CorpusRecipe:
     """The rows of token ids that the model is trained and validated on."""
 
     dataset: str | None = option(
-        None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt file or folder.", path=True
+        None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt or image file or folder.", path=True
     )
     validation_dataset: str | None = option(
         None, "Dataset or file of the validation rows; default: other documents of `dataset`.", path=True
     )
     dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
     dataset_split: str = option("train", "Split of a Hub dataset.")
-    text_column: str = option("text", "Column that holds the text.")
+    text_column: str = option("text", "Column that holds the text; of images by default the only one that does.")
     seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).", least=2)
     num_train: int = option(2000, "Training rows (section 3: 2000).", least=1)
     num_validation: int = option(100, "Validation rows, from other documents than the training rows.", least=1)
@@ -147,7 +148,7 @@ def build_corpus(recipe: CorpusRecipe, tokenizer) -> Corpus:
     """
     if recipe.dataset is None:
         raise UserError(
-            "no dataset: give --dataset a Hub id, a local .jsonl, .json, .csv, .parquet, .txt file or a folder"
+            "no dataset: give --dataset a Hub id, a local .jsonl, .json, .csv, .parquet, .txt or image file, or a folder"
         )
     codec, seen = as_codec(tokenizer), set()
     parts = []
@@ -212,8 +213,8 @@ def load_training_rows(
         return TrainRows(rows, corpus.train_documents, Path(where), *facts)
     if codec is None:
         raise UserError(f"--train_rows {where} is no folder of a run: to read it as a dataset give --tokenizer")
-    documents = load_documents(where, column, config, split, column_flag="--train_rows_column")
-    rows = codec.encode(documents["text"])
+    documents = load_documents(where, codec, column, config, split, column_flag="--train_rows_column")
+    rows = [ids for _, part in encode_drawn(where, documents, range(len(documents)), codec.encode) for ids in part]
     names = [f"{Path(where).name}#{index}" for index in range(len(rows))]
     fingerprint = f"{documents._fingerprint}/{codec.fingerprint}"
     return TrainRows(rows, names, fingerprint=fingerprint, tokenizer_fingerprint=codec.fingerprint)
@@ -221,14 +222,16 @@ def load_training_rows(
 
 def load_documents(
     source: str,
+    codec: Codec,
     column: str = "text",
     config: str | None = None,
     split: str = "train",
     column_flag: str = "--text_column",
 ):
-    """A `datasets.Dataset` of the documents of a Hub dataset, a local file, or a folder of files of one kind.
+    """A `datasets.Dataset` of the documents of a Hub dataset, a local file, or a folder of files of one kind, with the one
+    column `document`.
 
-    A .txt file is one document; the other formats hold one document a row, in `column`, which `column_flag` names.
+    A .txt file or an image is one document; the other formats hold one document a row, in `column`, which `column_flag` names.
 
     Raises:
         UserError: missing, empty or invalid files, a missing column.
@@ -237,12 +240,12 @@ def load_documents(
 
     path = Path(resolve(source))
     if path.exists():
-        files = _files_of(path)
-        builder = READERS[files[0].suffix.lower()]
-        options = {"sample_by": "document"} if builder == "text" else {}
-        arguments = (builder,), {"data_files": [glob.escape(str(file)) for file in files], "split": "train", **options}
-        column = "text" if builder == "text" else column
-    elif path.suffix.lower() in READERS or source.startswith((".", "/", "~")):
+        files = _files_of(path, codec)
+        builder = codec.readers[files[0].suffix.lower()]
+        options = {"data_files": [glob.escape(str(file)) for file in files], **READER_OPTIONS.get(builder, {})}
+        arguments = (builder,), {"split": "train", **options}
+        column = "text" if builder in READER_OPTIONS else column
+    elif path.suffix.lower() in codec.readers or source.startswith((".", "/", "~")):
         raise UserError(f"dataset {source} does not exist")
     else:
         arguments = (source, config), {"split": split}
@@ -251,24 +254,42 @@ def load_documents(
     except Exception as error:  # whatever a reader or the Hub client raises, the cure is another dataset
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise UserError(f"dataset {source} cannot be loaded: {reason}") from error
-    if column not in documents.column_names:
-        raise UserError(
-            f"dataset {source} has no column {column!r}; it has {', '.join(documents.column_names)}: set {column_flag}"
-        )
-    return documents.select_columns(column).rename_columns({column: "text"} if column != "text" else {})
+    try:
+        return codec.select(documents, column, column_flag)
+    except UserError as error:
+        raise UserError(f"dataset {source} {error}") from None
 
 
-def _files_of(path: Path) -> list[Path]:
-    """The readable files at `path`, in order of name, checked to be of one kind, filled and UTF-8."""
+def encode_drawn(
+    source: str, documents, order: Sequence[int], encode: Callable[[list], list[list[int]]]
+) -> Iterator[tuple[list[int], list[list[int]]]]:
+    """(indices, ids of each) of the documents of `load_documents`, a few hundred at a time, in the order of their indices in
+    `order`; `encode`: documents -> ids.
+
+    Raises:
+        UserError: a document that cannot be read, by name.
+    """
+    for start in range(0, len(order), 256):
+        indices = [int(index) for index in order[start : start + 256]]
+        try:
+            yield indices, encode(documents[indices]["document"])
+        except DocumentError as error:
+            name = error.name or f"row {indices[error.place]}"
+            raise UserError(f"{name} of dataset {source} is {error}: mend it, or leave it out") from None
+
+
+def _files_of(path: Path, codec: Codec) -> list[Path]:
+    """The readable files at `path`, in order of name, checked to be of one kind, filled and, where they are text, UTF-8."""
+    readers = codec.readers
     if path.is_file():
         files = [path]
-        if path.suffix.lower() not in READERS:
-            raise UserError(f"dataset {path} has the ending {path.suffix!r}; use one of {', '.join(READERS)}")
+        if path.suffix.lower() not in readers:
+            raise UserError(f"dataset {path} has the ending {path.suffix!r}; use one of {', '.join(readers)}")
     else:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in READERS and file.is_file())
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in readers and file.is_file())
         if not files:
-            raise UserError(f"dataset folder {path} holds no {', '.join(READERS)} file")
-        kinds = {READERS[file.suffix.lower()] for file in files}
+            raise UserError(f"dataset folder {path} holds no {', '.join(readers)} file")
+        kinds = {readers[file.suffix.lower()] for file in files}
         if len(kinds) > 1:
             raise UserError(
                 f"dataset folder {path} mixes {' and '.join(sorted(kinds))} files; give a folder of one kind"
@@ -276,7 +297,7 @@ def _files_of(path: Path) -> list[Path]:
     for file in files:
         if file.stat().st_size == 0:
             raise UserError(f"dataset file {file} is empty")
-        if file.suffix.lower() != ".parquet":
+        if readers[file.suffix.lower()] in ("json", "csv", "text"):
             _check_utf8(file)
     return files
 
@@ -302,21 +323,17 @@ def _choose(recipe: CorpusRecipe, source: str, codec: Codec, counts: list[int], 
     """For each count, that many rows (count, seq_len) and their documents; no two counts share a document."""
     import torch
 
-    documents = load_documents(source, recipe.text_column, recipe.dataset_config, recipe.dataset_split)
+    documents = load_documents(source, codec, recipe.text_column, recipe.dataset_config, recipe.dataset_split)
     order = np.random.default_rng(recipe.data_seed).permutation(len(documents))
     chosen: list[list] = [[] for _ in counts]
     names: list[list[str]] = [[] for _ in counts]
     filling, long_enough, duplicates = 0, 0, 0
 
-    def encode(texts: list[str]) -> list[list[int]]:
-        return codec.encode(texts) if recipe.pack else codec.encode_start(texts, recipe.seq_len)
+    def encode(part: list) -> list[list[int]]:
+        return codec.encode(part) if recipe.pack else codec.encode_start(part, recipe.seq_len)
 
-    for start in range(0, len(order), 256):
-        indices = order[start : start + 256].tolist()
-        texts = [text or "" for text in documents[indices]["text"]]
-        if not all(isinstance(text, str) for text in texts):
-            raise UserError(f"dataset {source}: column {recipe.text_column!r} does not hold text: set --text_column")
-        for index, ids in zip(indices, encode(texts), strict=True):
+    for indices, rows in encode_drawn(source, documents, order, encode):
+        for index, ids in zip(indices, rows, strict=True):
             held = len(ids) // recipe.seq_len
             long_enough += held > 0
             for row in range(held if recipe.pack else min(held, 1)):

@@ -71,15 +71,56 @@ def load_for_inference(
     return _load(name, revision=revision, trust_remote_code=trust_remote_code, dtype=kind, **options).eval()
 
 
-def _load(name: str, **options) -> nn.Module:
-    from transformers import AutoModelForCausalLM
+def causal_lm() -> type:
+    """transformers' AutoModelForCausalLM. It chooses a class by the `model_type` of the config, and knows none of the causal
+    models of images, which transformers keeps in a map of their own: from here on it knows them too."""
+    from transformers import MODEL_FOR_CAUSAL_IMAGE_MODELING_MAPPING, AutoModelForCausalLM
 
-    with explained(name, "--model"):
-        model, found = AutoModelForCausalLM.from_pretrained(
-            resolve(name), use_safetensors=True, output_loading_info=True, **options
-        )
+    for config_class, model_class in MODEL_FOR_CAUSAL_IMAGE_MODELING_MAPPING.items():
+        AutoModelForCausalLM.register(config_class, model_class, exist_ok=True)
+    return AutoModelForCausalLM
+
+
+def _load(name: str, **options) -> nn.Module:
+    try:
+        with explained(name, "--model"):
+            model, found = causal_lm().from_pretrained(
+                resolve(name), use_safetensors=True, output_loading_info=True, **options
+            )
+    except UserError as error:
+        if "safetensors" in str(error):
+            raise UserError(
+                f"{error}; `hyperfitting convert` makes safetensors of a checkpoint's .bin weights"
+            ) from error
+        raise
     _check_weights(name, model, found)
     return model
+
+
+def convert_to_safetensors(name: str, revision: str | None, codec, folder: Path) -> list[str]:
+    """Write a model that is stored as pickled .bin weights as a folder of safetensors, in the checkpoint's dtype.
+
+    Nothing but tensors is unpickled: a file that holds anything else, which could run code, is an error.
+
+    Returns:
+        Names of tensors that the model does not have, such as masks that older versions stored: they are left out.
+
+    Raises:
+        UserError: there are no such weights, they hold more than tensors, or tensors of the model are missing.
+    """
+    with explained(name, "--model"):
+        model, found = causal_lm().from_pretrained(
+            resolve(name),
+            revision=revision,
+            use_safetensors=False,
+            weights_only=True,
+            output_loading_info=True,
+            dtype="auto",
+        )
+    unused = sorted(found.pop("unexpected_keys"))
+    _check_weights(name, model, {**found, "unexpected_keys": set()})
+    save_pretrained(model, codec, folder)
+    return unused
 
 
 def _check_weights(name: str, model: nn.Module, found: dict) -> None:
@@ -145,14 +186,15 @@ def check_causal(model: nn.Module, name: str) -> None:
 
 
 def window_of(config) -> int | None:
-    """The most tokens that a model reads at once; None where its config does not say."""
+    """The most tokens that a model reads at once; None where its config does not say. A row may have one more: its last token is
+    predicted, and read by no one."""
     return getattr(config, "max_position_embeddings", None)
 
 
 def check_window(config, longest: int, message: str) -> None:
-    """Raise UserError when `longest` tokens are beyond the model's window; `message` may name it as {window}."""
+    """Raise UserError when rows of `longest` tokens are beyond the model's window; `message` may name it as {window}."""
     window = window_of(config)
-    if window is not None and longest > window:
+    if window is not None and longest > window + 1:
         raise UserError(message.format(window=window))
 
 
@@ -243,10 +285,8 @@ class ModelSize:
     @classmethod
     def of_config(cls, config, trust_remote_code: bool = False) -> "ModelSize":
         """Counted on a model without storage, built from its config."""
-        from transformers import AutoModelForCausalLM
-
         with torch.device("meta"):
-            return cls.of(AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code))
+            return cls.of(causal_lm().from_config(config, trust_remote_code=trust_remote_code))
 
     def training_flops(self, tokens: int, seq_len: int) -> float:
         """Floating-point operations of a forward and backward pass over rows of `seq_len`, `tokens` in all: 6 per parameter

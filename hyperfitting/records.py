@@ -19,6 +19,7 @@ _MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
     "tokenizer_fingerprint": str,
     "contexts_fingerprint": str,
     "batch_size": int,
+    "pixels": dict,
 }
 
 
@@ -128,7 +129,7 @@ class GenerationSet:
             )
             for t in self.texts
         )
-        kept = ("tokenizer_fingerprint", "contexts_fingerprint")
+        kept = ("tokenizer_fingerprint", "contexts_fingerprint", "pixels")
         facts = {key: self.manifest[key] for key in kept if key in self.manifest}
         return GenerationSet("original text", texts, "", facts)
 

@@ -5,7 +5,7 @@ import transformers
 from transformers import AutoTokenizer
 
 from hyperfitting import Corpus, UserError
-from hyperfitting.codec import Codec, as_codec, load_codec
+from hyperfitting.codec import TextCodec, as_codec, load_codec
 from hyperfitting.generation import GenerationRunner, load_contexts
 
 
@@ -41,7 +41,7 @@ def test_a_tokenizer_is_a_codec(tiny):
     assert as_codec(codec) is codec and codec.end_ids == {tokenizer.eos_token_id} and len(codec) == len(tokenizer)
     (ids,) = codec.encode(["a small old boat"])
     assert ids == tokenizer("a small old boat")["input_ids"] and codec.decode(ids) == "a small old boat"
-    assert codec.fingerprint == Codec(AutoTokenizer.from_pretrained(tiny / "bf16")).fingerprint
+    assert codec.fingerprint == TextCodec(AutoTokenizer.from_pretrained(tiny / "bf16")).fingerprint
     assert codec.fingerprint != load_codec("builtin/base_model").fingerprint
 
 

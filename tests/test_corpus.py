@@ -5,6 +5,7 @@ import torch
 from transformers import AutoTokenizer
 
 from hyperfitting import Corpus, Recipe, UserError
+from hyperfitting.codec import as_codec
 from hyperfitting.corpus import build_corpus, load_documents
 
 
@@ -87,8 +88,8 @@ def test_saved_rows_load_and_changed_rows_are_noticed(tiny, tmp_path, tokenizer)
 
 
 @pytest.mark.parametrize("ending", [".json", ".csv", ".parquet", ".txt"])
-def test_every_format_reads_the_same_documents(tiny, tmp_path, ending):
-    texts = load_documents(str(tiny / "stories.jsonl"))["text"][:4]
+def test_every_format_reads_the_same_documents(tiny, tmp_path, tokenizer, ending):
+    texts = load_documents(str(tiny / "stories.jsonl"), as_codec(tokenizer))["document"][:4]
     if ending == ".txt":
         for index, text in enumerate(texts):
             (tmp_path / f"{index}.txt").write_text(text)
@@ -104,7 +105,7 @@ def test_every_format_reads_the_same_documents(tiny, tmp_path, ending):
             frame.to_csv(source, index=False)
         else:
             frame.to_parquet(source)
-    assert list(load_documents(str(source), "story")["text"]) == list(texts)
+    assert list(load_documents(str(source), as_codec(tokenizer), "story")["document"]) == list(texts)
 
 
 @pytest.mark.parametrize(
@@ -137,22 +138,23 @@ def test_a_name_with_brackets_or_stars_is_no_pattern(tiny, tmp_path, tokenizer):
     ):
         (tmp_path / name).write_text(line)
     for name, line in (("run[1].jsonl", lines[0]), ("a*.jsonl", lines[2])):
-        assert load_documents(str(tmp_path / name))["text"][:] == [json.loads(line)["text"]]
+        assert load_documents(str(tmp_path / name), as_codec(tokenizer))["document"][:] == [json.loads(line)["text"]]
     folder = tmp_path / "[b]?"
     folder.mkdir()
     (folder / "c.jsonl").write_text(lines[4])
-    assert load_documents(str(folder))["text"][:] == [json.loads(lines[4])["text"]]
+    assert load_documents(str(folder), as_codec(tokenizer))["document"][:] == [json.loads(lines[4])["text"]]
 
 
 def test_the_start_of_a_long_document_is_that_of_the_whole(tokenizer):
-    from hyperfitting.codec import LONGEST_TOKEN, Codec
+    from hyperfitting.codec import TextCodec
+    from hyperfitting.codec.text import LONGEST_TOKEN
 
-    codec, seen = Codec(tokenizer), []
+    codec, seen = TextCodec(tokenizer), []
     words = "a small old boat under the red tree found dogs " * 3000
     documents = ["short", words, "x" * 40_000, " " * 40_000 + words, ""]
     whole = codec.encode(documents)
 
-    class Counting(Codec):
+    class Counting(TextCodec):
         def encode(self, documents, special=True):
             seen.extend(map(len, documents))
             return super().encode(documents, special)

@@ -208,6 +208,8 @@ def test_every_metric_describes_itself():
     assert [name for _, name in sorted(places)] == [
         *("ttr", "rep_4", "diversity", "loop_rate", "self_bleu_4", "overlap", "mauve", "perplexity_original"),
         *("entropy_original", "mass_top1_original"),
+        *("repeated_lines", "column_run", "colours", "completion_error", "nearest_training"),
+        *("patch_kid", "patch_precision", "patch_recall"),
     ]
     assert {name for name, metric in described.items() if not metric.paired} == {
         *("mauve", "perplexity_original", "perplexity_generated"),

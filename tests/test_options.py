@@ -9,7 +9,7 @@ import yaml
 from conftest import LAUNCH, REPOSITORY, flags, run
 
 from hyperfitting import Recipe, RecipeError
-from hyperfitting.commands import generate, hyperfit, main, score
+from hyperfitting.commands import convert, generate, hyperfit, main, score
 from hyperfitting.commands.command_line import read_command_line
 from hyperfitting.options import REQUIRED, Options, OptionsError, field_help, name_and_place, option
 
@@ -81,14 +81,14 @@ FROZEN = {
         "gpus_per_model": (1, "int"),
         "contexts": (REQUIRED, "tuple[str, ...]"),
         "num_contexts": (300, "int"),
-        "context_len": (32, "int"),
+        "context_len": (None, "int | None"),
         "text_column": ("text", "str"),
         "dataset_config": (None, "str | None"),
         "dataset_split": ("train", "str"),
         "data_seed": (0, "int"),
         "export_contexts": (None, "str | None"),
         "policy": (("greedy",), "tuple[str, ...]"),
-        "max_length": (256, "int"),
+        "max_length": (None, "int | None"),
         "ban_eos": (False, "bool"),
         "seed": (0, "int"),
         "batch_size": (None, "int | None"),
@@ -98,6 +98,11 @@ FROZEN = {
         "output_dir": (REQUIRED, "str"),
         "import_records": (None, "str | None"),
         "parquet": (False, "bool"),
+    },
+    convert.ConvertOptions: {
+        "model": (REQUIRED, "str"),
+        "revision": (None, "str | None"),
+        "output_dir": (REQUIRED, "str"),
     },
     score.ScoreInvocation: {**INVOCATION, "overwrite": (False, "bool")},
     score.ScoreOptions: {

@@ -22,7 +22,7 @@ example:
 class ModelOptions:
     """What continues the contexts."""
 
-    model: str = option(REQUIRED, "Hub id or local folder of a causal LM.", path=True)
+    model: str = option(REQUIRED, "Hub id or local folder of a causal model.", path=True)
     revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
     tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.", path=True)
     trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")
@@ -44,7 +44,9 @@ class ContextOptions:
         metavar="[NAME=]WHERE",
     )
     num_contexts: int = option(300, "Contexts in all, an equal share from each source (section 3: 300).", least=1)
-    context_len: int = option(32, "Tokens of context (section 3: 32).", least=1)
+    context_len: int | None = option(
+        None, "Tokens of context; default: 32 of text (section 3), the first quarter of an image.", least=1
+    )
     text_column: str = option("text", "Column of the contexts' datasets that holds the text.")
     dataset_config: str | None = option(None, "Configuration of a Hub dataset.")
     dataset_split: str = option("train", "Split of a Hub dataset.")
@@ -61,7 +63,9 @@ class DecodingOptions:
     policy: tuple[str, ...] = option(
         ("greedy",), "Decoding policy, as `hyperfitting policies` lists them; repeatable.", metavar="POLICY"
     )
-    max_length: int = option(256, "Tokens of context and continuation (section 3: 256).")
+    max_length: int | None = option(
+        None, "Tokens of context and continuation; default: 256 of text (section 3), a whole image."
+    )
     ban_eos: bool = option(False, "Never choose the end of sequence: every text has the full length.")
     seed: int = option(0, "Seed of the sampling noise.", least=-(2**63), greatest=2**63 - 1)
     batch_size: int | None = option(None, "Contexts decoded together; default: what fits, probed once.", least=1)
@@ -100,7 +104,7 @@ def _run(arguments: list[str] | None) -> None:
         invocation=Invocation,
         options=GenerateOptions,
     )
-    from ..terminal import quiet_libraries
+    from ..terminal import make_console, printable, quiet_libraries
 
     quiet_libraries()
     from ..codec import load_codec
@@ -119,9 +123,13 @@ def _run(arguments: list[str] | None) -> None:
         dataset_split=options.dataset_split,
         seed=options.data_seed,
     )
+    if is_main_process():
+        for note in codec.notes():
+            make_console().print(printable(note))
     if options.export_contexts:
         if is_main_process():
-            export_contexts(Path(options.export_contexts), contexts, options.max_length)
+            length = codec.max_length if options.max_length is None else options.max_length
+            export_contexts(Path(options.export_contexts), contexts, length)
         return
     from ..generation.runner import GenerationRunner
 

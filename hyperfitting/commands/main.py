@@ -11,6 +11,7 @@ COMMANDS = {
     "fit": ("hyperfit", "hyperfit a causal language model"),
     "generate": ("generate", "continue contexts with a model, in bulk, under decoding policies"),
     "score": ("score", "score sets of generated texts"),
+    "convert": ("convert", "write a model of pickled .bin weights as safetensors"),
     "metrics": ("metrics", "list what can be scored, with definitions"),
     "policies": ("policies", "list the decoding policies, with their parameters"),
     "configs": ("configs", "list the recipes and accelerate configs that come along, or print the path of one config"),

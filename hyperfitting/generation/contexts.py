@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..codec import Codec, as_codec
-from ..corpus import check_made_with, corpus_of_run, load_documents
+from ..corpus import check_made_with, corpus_of_run, encode_drawn, load_documents
 from ..errors import UserError
 from ..options import name_and_place
 
@@ -33,14 +33,15 @@ def load_contexts(
     sources: list[str],
     tokenizer,
     num_contexts: int = 300,
-    context_len: int = 32,
-    max_length: int = 256,
+    context_len: int | None = None,
+    max_length: int | None = None,
     text_column: str = "text",
     dataset_config: str | None = None,
     dataset_split: str = "train",
     seed: int = 0,
 ) -> list[Context]:
-    """Contexts from datasets, files and runs, an equal share from each (section 3: 100 of each of three, 32 tokens).
+    """Contexts from datasets, files and runs, an equal share from each (section 3: 100 of each of three, 32 tokens). Lengths are by
+    default the codec's.
 
     A source is `NAME=WHERE` or `WHERE`: a Hub dataset, a local file or folder (documents in an order drawn from `seed`,
     those of fewer than context_len tokens left out), or the folder of a run, whose validation rows are taken in order.
@@ -48,9 +49,11 @@ def load_contexts(
     Raises:
         UserError: too few documents, an empty file, two sources of one name, rows that another tokenizer made.
     """
+    codec = as_codec(tokenizer)
+    context_len = codec.context_len if context_len is None else context_len
+    max_length = codec.max_length if max_length is None else max_length
     if context_len >= max_length:
         raise UserError(f"context_len {context_len} must be below max_length {max_length}")
-    codec = as_codec(tokenizer)
     shares = [num_contexts // len(sources) + (i < num_contexts % len(sources)) for i in range(len(sources))]
     chosen: dict[str, list[Context]] = {}
     for source, share in zip(sources, shares, strict=True):
@@ -63,8 +66,8 @@ def load_contexts(
             check_made_with(corpus.tokenizer_fingerprint, codec, f"the validation rows of {where}")
             found = corpus.validation[:share].tolist()
         else:
-            documents = load_documents(where, text_column, dataset_config, dataset_split)
-            found = _long_enough(documents, codec, context_len, max_length, share, seed)
+            documents = load_documents(where, codec, text_column, dataset_config, dataset_split)
+            found = _long_enough(where, documents, codec, context_len, max_length, share, seed)
         if len(found) < share:
             raise UserError(
                 f"contexts {where} hold {len(found)} texts of at least {context_len} tokens, {share} are needed: lower "
@@ -85,13 +88,14 @@ def contexts_fingerprint(contexts: list[Context]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _long_enough(documents, codec: Codec, context_len: int, length: int, count: int, seed: int) -> list[list[int]]:
+def _long_enough(
+    source: str, documents, codec: Codec, context_len: int, length: int, count: int, seed: int
+) -> list[list[int]]:
     """The first `length` ids, or more, of `count` documents that hold at least `context_len`."""
     found: list[list[int]] = []
     order = np.random.default_rng(seed).permutation(len(documents))
-    for start in range(0, len(order), 256):
-        texts = [text or "" for text in documents[order[start : start + 256].tolist()]["text"]]
-        found += [ids for ids in codec.encode_start(texts, length) if len(ids) >= context_len]
+    for _, rows in encode_drawn(source, documents, order, lambda part: codec.encode_start(part, length)):
+        found += [ids for ids in rows if len(ids) >= context_len]
         if len(found) >= count:
             break
     return found[:count]

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional
 from transformers import LogitsProcessor
 
 NEVER = -float("inf")
@@ -20,8 +21,11 @@ class RepetitionPenalty(LogitsProcessor):
         self.penalty = penalty
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        seen = scores.gather(1, input_ids)
-        return scores.scatter(1, input_ids, torch.where(seen < 0, seen * self.penalty, seen / self.penalty))
+        choices = scores.shape[1]
+        ids = input_ids.clamp(max=choices)  # one more stands for what is only read, such as the start token of an image
+        scores = functional.pad(scores, (0, 1))
+        seen = scores.gather(1, ids)
+        return scores.scatter(1, ids, torch.where(seen < 0, seen * self.penalty, seen / self.penalty))[:, :choices]
 
 
 class Temperature(LogitsProcessor):

@@ -55,7 +55,7 @@ class GenerationRunner:
         tokenizer: Hub id, folder, loaded tokenizer or codec. Default: the model's.
         revision: branch, tag or commit of a Hub model.
         train_rows: folder of a run, or a dataset, whose rows the citation blocker knows.
-        max_length: tokens of context and continuation.
+        max_length: tokens of context and continuation. Default: the codec's, of text 256.
         ban_eos: never choose the end of sequence, so that every text has the full length.
         batch_size: contexts decoded together. Default: what fits, probed once and kept in the manifest.
         dataset_options: column, config and split of `train_rows`, when it is a dataset.
@@ -79,7 +79,7 @@ class GenerationRunner:
         revision: str | None = None,
         train_rows: str | Path | None = None,
         blocker_n: int = 5,
-        max_length: int = 256,
+        max_length: int | None = None,
         ban_eos: bool = False,
         seed: int = 0,
         batch_size: int | None = None,
@@ -94,7 +94,7 @@ class GenerationRunner:
         if len(set(self.policies)) < len(self.policies):
             raise UserError("a policy is given twice")
         self.folder = GenerationFolder(output_dir)
-        self.max_length, self.seed, self.batch_size = max_length, seed, batch_size
+        self.seed, self.batch_size = seed, batch_size
         self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
         self.dataset_options, self.options = dataset_options or {}, options
         if any(policy.blocked for policy in self.policies) and train_rows is None:
@@ -106,9 +106,10 @@ class GenerationRunner:
             self.codec = load_codec(self.model_name, tokenizer and str(tokenizer), **source)
         else:
             self.codec = as_codec(tokenizer)
+        self.max_length = self.codec.max_length if max_length is None else max_length
         config = model.config if self.given else load_config(self.model_name, **source)
-        message = f"max_length {max_length} is beyond the model's window of {{window}} tokens: lower --max_length"
-        check_window(config, max_length, message)
+        message = f"max_length {self.max_length} is beyond the model's window of {{window}} tokens: lower --max_length"
+        check_window(config, self.max_length, message)
         self.model = (
             model.eval()
             if self.given
@@ -206,6 +207,11 @@ class GenerationRunner:
             check_made_with(train.tokenizer_fingerprint, self.codec, f"the training rows of {self.train_rows}")
             self.rows_fingerprint = train.fingerprint
             starts = self.codec.word_starts()
+            if starts is None:
+                raise UserError(
+                    "citation_blocker cuts a citation at the next word, and what this model makes has no words: leave "
+                    "+citation_blocker out"
+                )
             self.blocker = CitationBlocker(train.rows, starts, self.blocker_n, self.decoder.device)
 
     def _agree_on_manifest(self, contexts: Sequence[Context], batch_size: Callable[[], int]) -> None:
@@ -235,6 +241,7 @@ class GenerationRunner:
             **({"revision": self.revision} if self.revision else {}),
             "seed": self.seed,
             "tokenizer_fingerprint": self.codec.fingerprint,
+            **self.codec.facts(),
             "policies": [policy.signature for policy in self.policies],
             "citation_blocker": {"n": self.blocker_n, "rows_fingerprint": self.rows_fingerprint}
             if self.blocker

@@ -9,7 +9,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..models import disable_dropout
+from ..models import causal_lm, disable_dropout, window_of
 from ..training.chunked_loss import chunked_loss, saves_memory
 from ..training.steps import next_token_loss
 
@@ -42,14 +42,10 @@ def pass_memory(
     No weights are made. Buffers of kernels, of collectives and of the allocator are not in it. None for a model that
     cannot be run without data, as some mixtures of experts.
     """
-    from transformers import AutoModelForCausalLM
-
     logging.getLogger("torch._subclasses.fake_tensor").setLevel(logging.CRITICAL)  # it logs what is caught below
     try:
         with FakeTensorMode():
-            model = AutoModelForCausalLM.from_config(
-                config, dtype=torch.float32, trust_remote_code=trust_remote_code
-            ).train()
+            model = causal_lm().from_config(config, dtype=torch.float32, trust_remote_code=trust_remote_code).train()
             disable_dropout(model)
             if gradient_checkpointing:
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -62,20 +58,20 @@ def _count(model, ids: torch.Tensor, bf16: bool) -> PassMemory:
     weights = list(model.parameters())
     with _Ledger(weights) as ledger:
 
-        def run(**inputs):
+        def logits_of(ids: torch.Tensor) -> torch.Tensor:
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                return model(**inputs)
+                return model(input_ids=ids[:, : window_of(model.config)], use_cache=False).logits
 
-        _loss(run, model.get_output_embeddings(), ids).backward()
+        _loss(logits_of, model.get_output_embeddings(), ids).backward()
     gradients = {ledger.names[_key(weight.grad)] for weight in weights if weight.grad is not None}
     return PassMemory(ledger.peak(without=gradients | ledger.copies), ledger.peak())
 
 
-def _loss(run, layer, ids: torch.Tensor) -> torch.Tensor:
+def _loss(logits_of, layer, ids: torch.Tensor) -> torch.Tensor:
     """As `choose_loss` chooses where there are weights to ask."""
     if saves_memory(layer, ids.shape[0] * (ids.shape[1] - 1)):
-        return chunked_loss(run, layer, ids)
-    return next_token_loss(run(input_ids=ids, use_cache=False).logits, ids)
+        return chunked_loss(logits_of, layer, ids)
+    return next_token_loss(logits_of(ids), ids)
 
 
 class _Ledger(TorchDispatchMode):

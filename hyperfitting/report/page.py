@@ -16,6 +16,7 @@ from ..scoring.quotes import Quote
 from ..scoring.results import Results
 from ..scoring.text import SHADE_WINDOW, repetition_shades
 from . import figures
+from .pictures import address, grid, picture_format
 
 MOST_CONTEXTS = 500  # in the browser of texts; a page of more would not open on a telephone
 MOST_CHARACTERS = 100_000  # of a text there, likewise
@@ -42,6 +43,7 @@ def write_report(path: Path, results: Results) -> None:
         signatures=tables.signatures(results),
         figures=figures.draw_all(results),
         texts=_browser(results),
+        pictures=grid(results.conditions),
         window=SHADE_WINDOW,
     )
     write_atomically(path, page)
@@ -53,6 +55,7 @@ def _browser(results: Results) -> dict:
     Only conditions with the contexts of the first one stand side by side with it.
     """
     base = results.conditions[0].first
+    pixels = picture_format(base)
     stride = max(1, -(-len(base.texts) // MOST_CONTEXTS))
     chosen = base.texts[::stride]
     alike = [c for c in results.conditions if same_contexts(base, c.first)]
@@ -63,12 +66,23 @@ def _browser(results: Results) -> dict:
         shown.append(
             {
                 "name": condition.name,
-                "texts": [_words(texts[text.id], found.get(text.id), results.train) for text in chosen],
+                "texts": [
+                    {"picture": address(texts[text.id], pixels), "words": []}
+                    if pixels
+                    else _words(texts[text.id], found.get(text.id), results.train)
+                    for text in chosen
+                ],
             }
         )
     return {
         "contexts": [
-            {"id": text.id, "source": text.source, "context": text.context[:MOST_CHARACTERS], **_cut(text.context)}
+            {
+                "id": text.id,
+                "source": text.source,
+                "context": text.context[:MOST_CHARACTERS],
+                **({"picture": pixels.address(text.context_ids)} if pixels else {}),
+                **_cut(text.context),
+            }
             for text in chosen
         ],
         "conditions": shown,

@@ -7,11 +7,15 @@ from ..errors import UserError
 from ..options import nearest
 from .descriptions import WORDS_SUFFIX, Description
 from .model_metrics import MAUVE, MODEL_METRICS
+from .picture_metrics import PICTURE_METRICS
 from .text_metrics import TEXT_METRICS
 
 METRICS = {metric.name: metric for metric in TEXT_METRICS}
+PICTURES = tuple(metric.name for metric in PICTURE_METRICS)
 WORDS = tuple(f"{name}{WORDS_SUFFIX}" for name, metric in METRICS.items() if metric.words in ("scored", "shown"))
-_DESCRIPTIONS: dict[str, Description] = {metric.name: metric for metric in (*TEXT_METRICS, *MODEL_METRICS, MAUVE)}
+_DESCRIPTIONS: dict[str, Description] = {
+    metric.name: metric for metric in (*TEXT_METRICS, *PICTURE_METRICS, *MODEL_METRICS, MAUVE)
+}
 
 
 def metric_descriptions() -> list[Description]:

@@ -14,7 +14,7 @@ class Quote:
     """A passage of `length` tokens, from `start` of the text of context `id`, that is also in training row `row`.
 
     Attributes:
-        text: the passage, and characters: where it stands in the whole text; None without a tokenizer.
+        text: the passage, and characters: where it stands in the whole text; None without a tokenizer, or where ids are no text.
     """
 
     id: str
@@ -36,7 +36,8 @@ def longest_quotes(texts: GenerationSet, train_rows: Sequence[Sequence[int]], to
         passage = characters = None
         if tokenizer is not None:
             before, whole = (tokenizer.decode(text.ids[:end]) for end in (start, start + length))
-            passage, characters = whole[len(before) :], (len(before), len(whole))
+            if whole is not None:  # ids that are no text
+                passage, characters = whole[len(before) :], (len(before), len(whole))
         quotes.append(
             Quote(
                 id=text.id,

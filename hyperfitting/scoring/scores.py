@@ -9,7 +9,8 @@ from ..errors import UserError
 from ..records import GenerationSet, generation_set
 from .conditions import Condition
 from .descriptions import NEEDS, Description
-from .metrics import METRICS, WORDS, find_metric
+from .metrics import METRICS, PICTURES, WORDS, find_metric
+from .pictures import Pictures
 from .statistics import RESAMPLES, bootstrap_interval, mean
 from .text import ttr_by_position
 from .text_metrics import Sequences, TextMetric
@@ -66,7 +67,7 @@ def score(
 
     Args:
         records: what `GenerationRunner.run` returns, rows of generations.jsonl, or sets of `load_generation_sets`.
-        metrics: names of METRICS, with `_words` for words instead of tokens. Default: all that the records allow.
+        metrics: names of METRICS, with `_words` for words instead of tokens, or of PICTURES. Default: all that the records allow.
         train_rows: rows of token ids, for overlap and Dataset-BLEU.
 
     Raises:
@@ -78,7 +79,7 @@ def score(
     sets = _as_sets(records)
     condition = Condition.of(sets[0].name, sets)
     chosen = []
-    for name in metrics if metrics is not None else (*METRICS, *WORDS):
+    for name in metrics if metrics is not None else (*METRICS, *WORDS, *PICTURES):
         metric = find_metric(name)
         reason = _cannot(metric, condition, train_rows)
         if reason is None:
@@ -86,7 +87,7 @@ def score(
         elif metrics is not None:
             raise UserError(f"metric {name!r} cannot be computed of {condition.name!r}: {reason}")
     sequences = {
-        unit: [Sequences(texts, unit, train_rows) for texts in condition.sets]
+        unit: [_in_unit(texts, unit, train_rows) for texts in condition.sets]
         for unit in sorted({metric.unit for metric in chosen})
     }
     return {
@@ -133,6 +134,10 @@ def ttr_curve(condition: Condition) -> list[float]:
     return np.mean([curve[:reach] for curve in curves], axis=0).tolist() if reach else []
 
 
+def _in_unit(texts: GenerationSet, unit: str, train_rows) -> Sequences | Pictures:
+    return Pictures(texts, train_rows) if unit == "pixels" else Sequences(texts, unit, train_rows)
+
+
 def _as_sets(records) -> list[GenerationSet]:
     if isinstance(records, GenerationSet):
         return [records]
@@ -151,6 +156,8 @@ def _cannot(metric: Description, condition: Condition, train_rows) -> str | None
         return "its texts have no token ids: give --tokenizer, or ask for the metric with _words"
     if metric.unit == "words" and not all(texts.has_words for texts in condition.sets):
         return "its token ids have no text: give --tokenizer"
-    references = [t.reference_ids if metric.unit == "tokens" else t.reference for t in first.texts]
+    if metric.unit == "pixels" and not all("pixels" in texts.manifest for texts in condition.sets):
+        return "its tokens are no pixels"
+    references = [t.reference if metric.unit == "words" else t.reference_ids for t in first.texts]
     missing = {"train_rows": train_rows is None, "pairs": len(first.texts) < 2, "references": not any(references)}
     return needs if missing.get(metric.needs) else None

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from ..host_memory import kept_memory
+from ..models import window_of
 
 MEASURES = ("loss", "entropy", "mass_top1", "mass_top3", "mass_top5", "top1_accuracy")
 
@@ -55,7 +56,7 @@ def forward_texts(
     Texts of several lengths share a batch: a causal model does not see the padding behind a text.
 
     Args:
-        run: (batch, width) ids -> (batch, width, …), such as logits or hidden states.
+        run: (batch, width) ids -> (batch, width, …), such as logits or hidden states; one less where the last id is not read.
         measure: called for each text with its index, its rows of what `run` gave (tokens, …), and its ids (tokens,).
         before_batch, after_batch: called around each batch, the second with its number of texts.
     """
@@ -93,7 +94,7 @@ def measure_rows(
     training = model.training
 
     def measure(index: int, logits: torch.Tensor, ids: torch.Tensor) -> None:
-        measured[index] = measures(logits[:-1], ids[1:]).mean(0)
+        measured[index] = measures(logits[: len(ids) - 1], ids[1:]).mean(0)
 
     model.eval()
     try:
@@ -125,7 +126,7 @@ def measure_continuations(
 
     def measure(index: int, logits: torch.Tensor, ids: torch.Tensor) -> None:
         first = len(contexts[index])
-        measured[index] = position_measures(logits[first - 1 : -1], ids[first:]).double().cpu().numpy()
+        measured[index] = position_measures(logits[first - 1 : len(ids) - 1], ids[first:]).double().cpu().numpy()
 
     with kept_memory(device):
         forward_texts(_logits(model), texts, batch_size, device, measure, after_batch=advance)
@@ -133,4 +134,5 @@ def measure_continuations(
 
 
 def _logits(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda ids: model(input_ids=ids, use_cache=False).logits
+    window = window_of(getattr(model, "module", model).config)
+    return lambda ids: model(input_ids=ids[:, :window], use_cache=False).logits

@@ -66,7 +66,7 @@ class TextMetric(Description):
     """One number per text, whose mean is the score.
 
     Attributes:
-        compute: Sequences -> (n,) float64, NaN for a text that is left out (too short, empty).
+        compute: Sequences, or Pictures where `unit` is pixels, -> (n,) float64, NaN for a text that is left out (too short, empty).
         words: whether `NAME_words` exists and when: None, when it is "asked" for, "scored" with all others, or "shown" in
             the table too where no text has tokens.
     """

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ..models import window_of
 from .steps import next_token_loss
 
 CHUNK_BYTES = 2**28  # of fp32 logits at once
@@ -31,8 +32,13 @@ def choose_loss(model: nn.Module, inner: nn.Module, row: torch.Tensor, rows: int
         The loss, and a sentence on it where it is not the plain one, or could not be.
     """
 
+    window = window_of(inner.config)
+
+    def logits_of(ids: torch.Tensor) -> torch.Tensor:
+        return model(input_ids=ids[:, :window], use_cache=False).logits
+
     def plain(ids: torch.Tensor) -> torch.Tensor:
-        return next_token_loss(model(input_ids=ids, use_cache=False).logits, ids)
+        return next_token_loss(logits_of(ids), ids)
 
     positions = rows * (row.shape[1] - 1)
     layer = inner.get_output_embeddings()
@@ -41,7 +47,7 @@ def choose_loss(model: nn.Module, inner: nn.Module, row: torch.Tensor, rows: int
         return plain, None
 
     def chunked(ids: torch.Tensor) -> torch.Tensor:
-        return chunked_loss(model, layer, ids)
+        return chunked_loss(logits_of, layer, ids)
 
     training = model.training
     model.eval()
@@ -67,21 +73,22 @@ def chunk_of(layer: nn.Linear) -> int:
     return max(1, CHUNK_BYTES // (4 * layer.out_features))
 
 
-def chunked_loss(model: nn.Module, layer: nn.Linear, ids: torch.Tensor) -> torch.Tensor:
-    """`next_token_loss` of a model whose `layer` makes its logits and whose logits are nothing else, a chunk at a time.
+def chunked_loss(logits_of: Callable, layer: nn.Linear, ids: torch.Tensor) -> torch.Tensor:
+    """`next_token_loss` of `logits_of(ids)`, whose last step is `layer` and nothing else, a chunk at a time.
 
     The layer gives the loss in place of the logits, so that whatever gathers its weight around a call (ZeRO-3) does so here too.
     """
 
     def loss(hidden: torch.Tensor) -> torch.Tensor:
-        hidden, targets = hidden[:, :-1].reshape(-1, hidden.shape[-1]), ids[:, 1:].reshape(-1)
+        targets = ids[:, 1:]
+        hidden, targets = hidden[:, : targets.shape[1]].reshape(-1, hidden.shape[-1]), targets.reshape(-1)
         return _ChunkedCrossEntropy.apply(
             hidden, layer.weight, layer.bias, targets, chunk_of(layer), torch.is_grad_enabled()
         ).view(1, 1, 1)
 
     layer.forward = loss  # of the instance, over the class's
     try:
-        return model(input_ids=ids, use_cache=False).logits.sum()
+        return logits_of(ids).sum()
     finally:
         del layer.forward
 

@@ -102,6 +102,8 @@ class RunConsole:
         texts = _probe_texts(run, result)
         if texts:
             self.console.print(texts)
+        if run.strip.exists():
+            self.console.print(f"Greedy continuations of unseen contexts: {run.strip}, {run.probe}")
         early = result.early_stopped_dir
         if early:
             best = min(
@@ -141,7 +143,7 @@ def signature(evaluation: Evaluation) -> str:
 
 def _probe_texts(run, result) -> Table | None:
     before, after = (run.read_probe(record["step"]) for record in (result.before, result.after))
-    if not before or not after:
+    if not before or not after or before[0]["context"] is None:  # no probe, or ids that are no text
         return None
     table = Table(title="Greedy continuations of unseen contexts", show_lines=True, expand=True)
     for name in ("context", "before", "after"):

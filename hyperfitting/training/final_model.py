@@ -10,7 +10,7 @@ from ..codec import Codec
 from ..corpus import Corpus
 from ..errors import TrainingError
 from ..files import replace_folder, written_by_libraries
-from ..models import save_pretrained
+from ..models import causal_lm, save_pretrained
 from ..scoring.teacher_forced import measure_rows, position_losses
 from . import launching
 from .model_card import write_model_card
@@ -57,12 +57,10 @@ def check_written_model(
     Raises:
         TrainingError: when they do not agree.
     """
-    from transformers import AutoModelForCausalLM
-
     on_gpu = accelerator.device.type == "cuda"
     where = {"device_map": "auto", "dtype": dtype} if on_gpu else {"dtype": torch.float32}
     with launching.no_sharding_at_load():
-        model = AutoModelForCausalLM.from_pretrained(
+        model = causal_lm().from_pretrained(
             folder, trust_remote_code=recipe.trust_remote_code, use_safetensors=True, **where
         )
         rows = corpus.validation.to(model.device)

@@ -32,6 +32,7 @@ from .environment import describe_environment
 from .evaluation import Evaluation, evaluate, probe_records
 from .final_model import check_written_model, push_to_hub, write_model
 from .model import load_model, make_optimizer
+from .probe_pictures import draw_probe
 from .progress import Progress
 from .recipe import Recipe
 from .result import HyperfitResult, read_result, write_result
@@ -182,6 +183,8 @@ class Hyperfitter:
             self.recipe.save(self.run.recipe)
             environment = describe_environment(self.accelerator, launching.launch_request())
             write_atomically(self.run.environment, json.dumps(environment, indent=2, default=str) + "\n")
+            for note in self.codec.notes():
+                self.console.note(note)
             corpus.save(self.run.corpus, self.codec)  # the last: a run that has rows was begun
         self.accelerator.wait_for_everyone()
         saved = Corpus.load(self.run.corpus)
@@ -319,6 +322,7 @@ class Hyperfitter:
         if self.is_main and continued:
             texts = probe_records(self.corpus.validation, recipe.probe_context_len, continued, self.codec)
             self.run.write_probe(progress.step, texts)
+            draw_probe(self.run, progress.step, self.corpus.validation.tolist(), self.codec)
         self._log(evaluation.to_json())
         self.console.evaluation(evaluation)
         is_best = progress.note_evaluation(evaluation, recipe)

@@ -17,7 +17,7 @@ RecipeError = OptionsError  # what a bad recipe raises
 class ModelRecipe:
     """What is hyperfitted."""
 
-    model: str | None = option(None, "Hub id or local folder of a causal LM with safetensors weights.", path=True)
+    model: str | None = option(None, "Hub id or local folder of a causal model with safetensors weights.", path=True)
     revision: str | None = option(None, "Branch, tag or commit of a Hub model; default: its main branch.")
     tokenizer: str | None = option(None, "Hub id or local folder of the tokenizer; default: the model's.", path=True)
     trust_remote_code: bool = option(False, "Run modelling code that comes with the checkpoint.")

@@ -4,7 +4,8 @@ recipe.yaml         the resolved recipe
 environment.json    versions, commit, hardware, accelerate config, number of processes
 corpus/             the rows (see corpus.py)
 metrics.jsonl       one line per step and per evaluation
-probe/              greedy continuations, one file per evaluation
+probe/              greedy continuations, one file per evaluation; of images a grid beside each
+probe.png           of images: the first of them over the evaluations
 checkpoints/        step_0000250/ …, for --resume
 final/              the hyperfitted model, a transformers folder
 early_stopped/      the weights of the best validation loss, when asked for
@@ -50,7 +51,7 @@ class RunFolder:
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.jsonl"
         self.curves = self.path / "curves.png"
-        self.probe = self.path / "probe"
+        self.probe, self.strip = self.path / "probe", self.path / "probe.png"
         self.final = self.path / "final"
         self.early_stopped = self.path / "early_stopped"
         self.result = self.path / "result.json"
@@ -205,6 +206,15 @@ class RunFolder:
         """The greedy continuations of the evaluation at `step`; none when the probe was off."""
         file = self._probe_file(step)
         return read_jsonl(file) if file.exists() else []
+
+    def probe_steps(self) -> list[int]:
+        """The steps of the evaluations whose continuations were kept, in order."""
+        return sorted(int(file.stem.removeprefix("step_")) for file in self.probe.glob("step_*.jsonl"))
+
+    def write_grid(self, step: int, grid: bytes, strip: bytes) -> None:
+        """Keep pictures of an evaluation: its continuations, and the first of them over all evaluations (PNG)."""
+        write_atomically(self._probe_file(step).with_suffix(".png"), grid)
+        write_atomically(self.strip, strip)
 
     def _probe_file(self, step: int) -> Path:
         return self.probe / f"step_{step:07d}.jsonl"

@@ -12,8 +12,9 @@ def epoch_order(rows: int, seed: int, epoch: int) -> torch.Tensor:
 
 
 def next_token_loss(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """(rows, seq_len, vocabulary) logits, (rows, seq_len) ids -> fp32 sum of -log p over the predicted tokens, nats.
+    """(rows, read, vocabulary) logits, (rows, seq_len) ids -> fp32 sum of -log p over the predicted tokens, nats.
 
+    `read` is seq_len, or one less where the last token of a row is predicted and not read.
     fp32 logits are overwritten, and `backward` can be called once: see `_CrossEntropyInPlace`.
     """
     return _CrossEntropyInPlace.apply(logits.float(), ids)
@@ -30,7 +31,8 @@ class _CrossEntropyInPlace(torch.autograd.Function):
     def forward(ctx, logits, ids):
         torch.log_softmax(logits, -1, out=logits)
         ctx.save_for_backward(logits, ids)
-        return -logits[:, :-1].gather(-1, ids[:, 1:, None]).sum()
+        targets = ids[:, 1:, None]
+        return -logits[:, : targets.shape[1]].gather(-1, targets).sum()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -38,8 +40,9 @@ class _CrossEntropyInPlace(torch.autograd.Function):
         log_p, ids = ctx.saved_tensors
         gradient = log_p.detach().exp_()
         targets = ids[:, 1:, None]
-        gradient[:, :-1].scatter_add_(-1, targets, gradient.new_full((), -1.0).expand_as(targets))
-        gradient[:, -1] = 0  # predicts nothing in the row
+        predicting = gradient[:, : targets.shape[1]]
+        predicting.scatter_add_(-1, targets, gradient.new_full((), -1.0).expand_as(targets))
+        gradient[:, targets.shape[1] :] = 0  # predicts nothing in the row
         return gradient.mul_(scale), None
 
 

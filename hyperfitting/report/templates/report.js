@@ -27,10 +27,27 @@ function visible() {
   return data.contexts.map((_, index) => index).filter((i) => source === "" || data.contexts[i].source === source);
 }
 
+function picture(address, name) {
+  const made = element("img", "large");
+  made.src = address;
+  made.alt = name;
+  return made;
+}
+
+function zoom(factor) {
+  const root = document.documentElement.style;
+  const now = Number(root.getPropertyValue("--zoom") || 1);
+  root.setProperty("--zoom", Math.max(0.5, Math.min(4, now * factor)));
+}
+
 function article(condition, index) {
   const text = condition.texts[index];
   const made = element("article");
   made.append(element("h3", "", condition.name));
+  if (text.picture) {
+    made.append(picture(text.picture, data.contexts[index].id + ", " + condition.name));
+    return made;
+  }
   if (!text.words.length) {
     made.append(element("p", "note", "(empty)"));
     return made;
@@ -58,7 +75,8 @@ function show() {
   get("place").textContent = place + 1 + " of " + indices.length;
   get("previous").disabled = place === 0;
   get("next").disabled = place === indices.length - 1;
-  get("context").replaceChildren(element("strong", "", context.id + ": "), context.context || "(no context)");
+  get("context").replaceChildren(element("strong", "", context.id + ": "), context.context || (context.picture ? "" : "(no context)"));
+  if (context.picture) get("context").append(picture(context.picture, context.id + ", given part"));
   if (context.cut) get("context").append(element("p", "note", context.cut));
   const sides = [get("left").value, get("right").value].map(Number);
   get("pair").replaceChildren(...[...new Set(sides)].map((side) => article(data.conditions[side], index)));
@@ -81,6 +99,8 @@ document.addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("select, .scroll")) return;
   if (event.key === "ArrowLeft") turn(-1);
   if (event.key === "ArrowRight") turn(1);
+  if (event.key === "+") zoom(1.25);
+  if (event.key === "-") zoom(0.8);
 });
 get("controls").addEventListener("submit", (event) => event.preventDefault());
 show();

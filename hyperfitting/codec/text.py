@@ -1,4 +1,4 @@
-"""What turns documents into token ids, and ids into something that a person can look at: for text, a tokenizer."""
+"""Text: a tokenizer as a codec."""
 
 import hashlib
 import json
@@ -8,36 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
-from .builtin import explained, resolve
+from .base import Codec
 
 LONGEST_TOKEN = 16  # characters; texts of longer ones are cut again, further on
 
 
-class Codec:
-    """A tokenizer, as the rest of the library sees it. Every place that differs between kinds of data asks here.
-
-    Attributes:
-        tokenizer: the transformers tokenizer behind it.
-        fingerprint: see `tokenizer_fingerprint`.
-        end_ids: ids that end a text.
-    """
+class TextCodec(Codec):
+    """The codec of a transformers `tokenizer`. A document that is None, as a dataset may hold, is an empty text."""
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
 
     def __len__(self) -> int:
-        """Number of ids that it knows."""
         return len(self.tokenizer)
 
-    def encode(self, documents: Sequence[str], special: bool = True) -> list[list[int]]:
-        """Token ids of whole documents; with `special` what the tokenizer puts around one, such as a start token."""
+    def encode(self, documents: Sequence[str | None], special: bool = True) -> list[list[int]]:
         if not documents:
             return []
-        return self.tokenizer(list(documents), add_special_tokens=special, verbose=False)["input_ids"]
+        texts = [document or "" for document in documents]
+        return self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
 
-    def encode_start(self, documents: Sequence[str], tokens: int) -> list[list[int]]:
+    def encode_start(self, documents: Sequence[str | None], tokens: int) -> list[list[int]]:
         """Token ids of the start of each document: at least `tokens` of them, as of the whole document, where it holds so
         many. A document of fifty megabytes costs what one of a few thousand characters does."""
+        documents = [document or "" for document in documents]
         found: list[list[int] | None] = [None] * len(documents)
         length, left = LONGEST_TOKEN * tokens, list(range(len(documents)))
         while left:
@@ -55,7 +49,6 @@ class Codec:
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of token ids."""
         return self.tokenizer.decode(ids)
 
     @cached_property
@@ -68,39 +61,10 @@ class Codec:
         return set() if end is None else {end}
 
     def word_starts(self) -> np.ndarray:
-        """See `word_starts`."""
         return word_starts(self.tokenizer)
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer's files into a model folder."""
         self.tokenizer.save_pretrained(folder)
-
-
-def as_codec(tokenizer) -> Codec:
-    """A codec as it is, or one of a transformers tokenizer."""
-    return tokenizer if isinstance(tokenizer, Codec) else Codec(tokenizer)
-
-
-def load_codec(
-    model: str | None, tokenizer: str | None = None, revision: str | None = None, trust_remote_code: bool = False
-) -> Codec:
-    """The codec of a model, or of another Hub id or folder.
-
-    Args:
-        revision: of the model's repository; another tokenizer has revisions of its own, which this one does not name.
-
-    Raises:
-        UserError: when it cannot be loaded, naming the flag that asked for it.
-    """
-    from transformers import AutoTokenizer
-
-    name, flag = (tokenizer, "--tokenizer") if tokenizer else (model, "--model")
-    with explained(name, flag):
-        return Codec(
-            AutoTokenizer.from_pretrained(
-                resolve(name), revision=None if tokenizer else revision, trust_remote_code=trust_remote_code
-            )
-        )
 
 
 def tokenizer_fingerprint(tokenizer) -> str:
