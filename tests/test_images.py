@@ -124,6 +124,19 @@ def test_a_grid_marks_what_was_given(codec):
     assert (stepped == (255, 0, 80)).all(-1).any(1).sum() == 5  # down by one pixel, which is drawn as four
 
 
+def test_the_hubs_files_of_every_age_give_one_codec(igpt, codec, tmp_path):
+    clusters = codec.processor.clusters.tolist()
+    ages = (
+        {"feature_extractor_type": "ImageGPTFeatureExtractor", "resample": 2, "size": SIDE},
+        {"image_processor_type": "ImageGPTImageProcessor", "size": {"height": SIDE, "width": SIDE}},
+    )
+    for facts in ages:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"clusters": clusters, **facts}))
+        assert load_codec(str(tmp_path)).fingerprint == codec.fingerprint
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"clusters": clusters[:-1], **ages[0]}))
+    assert load_codec(str(tmp_path)).fingerprint != codec.fingerprint
+
+
 def saved(folder, image, name, **options):
     image.save(folder / name, **options)
     return str(folder / name)
@@ -298,25 +311,21 @@ def test_completions_are_scored_beside_the_true_pictures(hyperfitted, igpt, tmp_
     assert "data:image/png;base64," in (tmp_path / "scores" / "report.html").read_text()
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_bytes(hyperfitted, igpt, tmp_path):
-    words = [
-        "--model",
-        hyperfitted.final_dir,
-        "--contexts",
-        hyperfitted.run_dir,
-        "--num_contexts",
-        4,
-        "--batch_size",
-        2,
-    ]
-    config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]
-    assert generate.main([str(word) for word in [*words, "--output_dir", tmp_path / "one"]]) == 0
-    done = run([*LAUNCH, *config, "launch/generate.py", *words, "--output_dir", tmp_path / "two"])
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "two" / "generations.jsonl").read_bytes() == (
-        tmp_path / "one" / "generations.jsonl"
-    ).read_bytes()
+def test_two_processes_give_the_same_bytes(hyperfitted, tmp_path, monkeypatch):
+    def records(folder, rank=0, world=1) -> bytes | None:
+        """What one process of several leaves in generations.jsonl; they talk through the folder alone."""
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        runner = GenerationRunner(hyperfitted.final_dir, POLICIES, output_dir=folder, batch_size=2)
+        runner.run(load_contexts([str(hyperfitted.run_dir)], runner.codec, 4))
+        return runner.folder.records.read_bytes() if runner.folder.records.exists() else None
+
+    one = records(tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "manifest.json").write_bytes((tmp_path / "one" / "manifest.json").read_bytes())
+    assert records(tmp_path / "two", rank=1, world=2) is None
+    assert len(list((tmp_path / "two" / "batches").glob("*/*.jsonl"))) == 3  # of two batches under three policies
+    assert records(tmp_path / "two", rank=0, world=2) == one
 
 
 @pytest.mark.slow
