@@ -16,7 +16,7 @@ from .base import Codec, DocumentError
 from .pixels import PixelFormat
 
 READERS = dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), "imagefolder")
-AT_ONCE = 8192  # pixels whose distances to all colours are held together: 34 MB of 512 colours
+AT_ONCE = 128  # pixels: their distances from 512 colours stay in a cache, which the image processor's, of whole images, do not
 DECIDES = (
     "clusters",
     "size",
@@ -50,8 +50,8 @@ class ImageCodec(Codec):
         self.processor, (height, width) = processor, (processor.size["height"], processor.size["width"])
         colours = np.rint(127.5 * (np.asarray(processor.clusters) + 1)).astype(np.uint8)
         colours = np.concatenate([colours, np.full((1, 3), 128, dtype=np.uint8)])
-        self.pixels, self.size = PixelFormat(height, width, colours), height * width
-        self.context_len, self.max_length = 1 + self.size // 4, 1 + self.size
+        self.pixels = PixelFormat(height, width, colours)
+        self.context_len, self.max_length = 1 + height * width // 4, 1 + height * width
         self.read, self.changed = 0, Counter()
 
     @classmethod
@@ -67,11 +67,19 @@ class ImageCodec(Codec):
     def encode(self, documents: Sequence, special: bool = True) -> list[list[int]]:
         """Ids of images as the image processor gives them: turned upright as their EXIF data says, laid on white where they are
         transparent, resized, and each pixel the nearest colour."""
-        rows, step = [], max(1, AT_ONCE // self.size)
-        for place in range(0, len(documents), step):
-            images = [self._open(place + i, document) for i, document in enumerate(documents[place : place + step])]
-            rows += self.processor(images, do_convert_rgb=True)["input_ids"]
-        return [[self.pixels.start] * special + row.tolist() for row in rows]
+        from transformers.models.imagegpt.image_processing_pil_imagegpt import color_quantize
+
+        if not documents:
+            return []
+        images = [self._open(place, document) for place, document in enumerate(documents)]
+        sized = self.processor(images, do_convert_rgb=True, do_color_quantize=False)["pixel_values"]
+        pixels = np.stack(sized).transpose(0, 2, 3, 1).reshape(-1, 3)
+        nearest = [
+            color_quantize(pixels[start : start + AT_ONCE], self.processor.clusters)
+            for start in range(0, len(pixels), AT_ONCE)
+        ]
+        rows = np.concatenate(nearest).reshape(len(documents), -1).tolist()
+        return [[self.pixels.start] * special + row for row in rows]
 
     def decode(self, ids: Sequence[int]) -> None:
         return None
