@@ -269,6 +269,15 @@ def test_a_run_fits_its_pictures_and_leaves_a_plain_model(hyperfitted):
     assert made[:, QUARTER:].tolist() == [line["continuation_ids"] for line in probe]
 
 
+def test_a_run_that_goes_on_is_the_same_run(hyperfitted, igpt, tmp_path):
+    values = {**RECIPE, "dataset": str(igpt / "pictures"), "output_dir": str(tmp_path / "run")}
+    for epochs, resume in ((30, None), (60, "auto")):
+        Hyperfitter(str(igpt / "model"), **{**values, "epochs": epochs}).fit(resume=resume)
+    assert read_losses(tmp_path / "run") == read_losses(hyperfitted.run_dir)
+    for name in ("step_0000000.png", "step_0000120.png"):
+        assert (tmp_path / "run" / "probe" / name).read_bytes() == (hyperfitted.run_dir / "probe" / name).read_bytes()
+
+
 def test_dropout_is_off(igpt):
     from hyperfitting.models import load_config, load_for_training
 
