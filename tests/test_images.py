@@ -195,6 +195,9 @@ def broken(igpt, folder, kind):
     elif kind == "damaged.parquet":
         table = {"image": [{"bytes": data, "path": None} for data in (good.read_bytes(), b"no image")]}
         datasets.Dataset.from_dict(table).to_parquet(folder / kind)
+    elif kind == "missing.parquet":
+        table = {"image": [{"bytes": good.read_bytes(), "path": None}, None]}
+        datasets.Dataset.from_dict(table).to_parquet(folder / kind)
     elif kind == "words.parquet":
         datasets.Dataset.from_dict({"words": ["a"], "label": [1]}).to_parquet(folder / kind)
     elif kind == "pairs.parquet":
@@ -215,6 +218,7 @@ def broken(igpt, folder, kind):
         ("notes.doc", r"the ending '.doc'; use one of .png"),
         ("gone.png", "does not exist"),
         ("damaged.parquet", "row 1 of dataset .*damaged.parquet is no image that Pillow can read"),
+        ("missing.parquet", r"row 1 of dataset .* is no image that Pillow can read \(there is none\)"),
         ("words.parquet", "has no column 'text' of images; it has words, label: set --train_rows_column"),
         ("pairs.parquet", r"several of them \(left, right\): set --train_rows_column"),
         ("folder", "holds no .png"),

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
 from .base import Codec, DocumentError
@@ -123,8 +123,10 @@ class ImageCodec(Codec):
             upright = ImageOps.exif_transpose(image)
         except Exception as error:  # Pillow's readers raise whatever a damaged file makes them raise
             name = document.get("path") if isinstance(document, dict) else document
-            reason = f"no image that Pillow can read ({' '.join(str(error).split())[:120]})"
-            raise DocumentError(place, name if isinstance(name, str) else None, reason) from None
+            why = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:120]})"
+            raise DocumentError(
+                place, name if isinstance(name, str) else None, f"no image that Pillow can read{why}"
+            ) from None
         alpha = "A" in image.getbands() or "transparency" in image.info
         self.read += 1
         self.changed["grey"] += image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;")
@@ -141,6 +143,8 @@ def _decode(document) -> Image.Image:
     """Open a document and read all of it."""
     if isinstance(document, Image.Image):
         return document
+    if document is None:
+        raise ValueError("there is none")
     if isinstance(document, dict):
         document = document["path"] if document["bytes"] is None else io.BytesIO(document["bytes"])
     with Image.open(document) as image:
