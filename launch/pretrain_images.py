@@ -4,8 +4,8 @@
     python launch/pretrain_images.py train --data work --output_dir models/imagegpt_tiny --minutes 90
 
 `prepare` splits the pictures by a hash of their pixels, so that no picture is in two sets: most to pre-train, 400 to hyperfit, 128 for
-the probe, the rest to complete; each set is a parquet file that the other commands read. It learns the colours by k-means (needs
-scikit-learn). `train` stops after so many minutes and writes a transformers folder, with its loss beside those of two simple models.
+the probe, the rest to complete; each set is a parquet file that the other commands read. It learns the colours by k-means (`pip
+install -e ".[pretrain_images]"`). `train` stops after so many minutes and writes a transformers folder, with its loss beside those of two simple models.
 """
 
 import argparse

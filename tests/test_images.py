@@ -124,6 +124,19 @@ def test_a_grid_marks_what_was_given(codec):
     assert (stepped == (255, 0, 80)).all(-1).any(1).sum() == 5  # down by one pixel, which is drawn as four
 
 
+def test_the_hubs_files_of_every_age_give_one_codec(igpt, codec, tmp_path):
+    clusters = codec.processor.clusters.tolist()
+    ages = (
+        {"feature_extractor_type": "ImageGPTFeatureExtractor", "resample": 2, "size": SIDE},
+        {"image_processor_type": "ImageGPTImageProcessor", "size": {"height": SIDE, "width": SIDE}},
+    )
+    for facts in ages:
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"clusters": clusters, **facts}))
+        assert load_codec(str(tmp_path)).fingerprint == codec.fingerprint
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"clusters": clusters[:-1], **ages[0]}))
+    assert load_codec(str(tmp_path)).fingerprint != codec.fingerprint
+
+
 def saved(folder, image, name, **options):
     image.save(folder / name, **options)
     return str(folder / name)
@@ -182,6 +195,9 @@ def broken(igpt, folder, kind):
     elif kind == "damaged.parquet":
         table = {"image": [{"bytes": data, "path": None} for data in (good.read_bytes(), b"no image")]}
         datasets.Dataset.from_dict(table).to_parquet(folder / kind)
+    elif kind == "missing.parquet":
+        table = {"image": [{"bytes": good.read_bytes(), "path": None}, None]}
+        datasets.Dataset.from_dict(table).to_parquet(folder / kind)
     elif kind == "words.parquet":
         datasets.Dataset.from_dict({"words": ["a"], "label": [1]}).to_parquet(folder / kind)
     elif kind == "pairs.parquet":
@@ -202,6 +218,7 @@ def broken(igpt, folder, kind):
         ("notes.doc", r"the ending '.doc'; use one of .png"),
         ("gone.png", "does not exist"),
         ("damaged.parquet", "row 1 of dataset .*damaged.parquet is no image that Pillow can read"),
+        ("missing.parquet", r"row 1 of dataset .* is no image that Pillow can read \(there is none\)"),
         ("words.parquet", "has no column 'text' of images; it has words, label: set --train_rows_column"),
         ("pairs.parquet", r"several of them \(left, right\): set --train_rows_column"),
         ("folder", "holds no .png"),
@@ -256,6 +273,15 @@ def test_a_run_fits_its_pictures_and_leaves_a_plain_model(hyperfitted):
     assert made[:, QUARTER:].tolist() == [line["continuation_ids"] for line in probe]
 
 
+def test_a_run_that_goes_on_is_the_same_run(hyperfitted, igpt, tmp_path):
+    values = {**RECIPE, "dataset": str(igpt / "pictures"), "output_dir": str(tmp_path / "run")}
+    for epochs, resume in ((30, None), (60, "auto")):
+        Hyperfitter(str(igpt / "model"), **{**values, "epochs": epochs}).fit(resume=resume)
+    assert read_losses(tmp_path / "run") == read_losses(hyperfitted.run_dir)
+    for name in ("step_0000000.png", "step_0000120.png"):
+        assert (tmp_path / "run" / "probe" / name).read_bytes() == (hyperfitted.run_dir / "probe" / name).read_bytes()
+
+
 def test_dropout_is_off(igpt):
     from hyperfitting.models import load_config, load_for_training
 
@@ -298,25 +324,21 @@ def test_completions_are_scored_beside_the_true_pictures(hyperfitted, igpt, tmp_
     assert "data:image/png;base64," in (tmp_path / "scores" / "report.html").read_text()
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_bytes(hyperfitted, igpt, tmp_path):
-    words = [
-        "--model",
-        hyperfitted.final_dir,
-        "--contexts",
-        hyperfitted.run_dir,
-        "--num_contexts",
-        4,
-        "--batch_size",
-        2,
-    ]
-    config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]
-    assert generate.main([str(word) for word in [*words, "--output_dir", tmp_path / "one"]]) == 0
-    done = run([*LAUNCH, *config, "launch/generate.py", *words, "--output_dir", tmp_path / "two"])
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "two" / "generations.jsonl").read_bytes() == (
-        tmp_path / "one" / "generations.jsonl"
-    ).read_bytes()
+def test_two_processes_give_the_same_bytes(hyperfitted, tmp_path, monkeypatch):
+    def records(folder, rank=0, world=1) -> bytes | None:
+        """What one process of several leaves in generations.jsonl; they talk through the folder alone."""
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        runner = GenerationRunner(hyperfitted.final_dir, POLICIES, output_dir=folder, batch_size=2)
+        runner.run(load_contexts([str(hyperfitted.run_dir)], runner.codec, 4))
+        return runner.folder.records.read_bytes() if runner.folder.records.exists() else None
+
+    one = records(tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    (tmp_path / "two" / "manifest.json").write_bytes((tmp_path / "one" / "manifest.json").read_bytes())
+    assert records(tmp_path / "two", rank=1, world=2) is None
+    assert len(list((tmp_path / "two" / "batches").glob("*/*.jsonl"))) == 3  # of two batches under three policies
+    assert records(tmp_path / "two", rank=0, world=2) == one
 
 
 @pytest.mark.slow

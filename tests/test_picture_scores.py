@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from test_report import browser, shown  # noqa: F401 (a fixture)
 
 from hyperfitting import UserError
 from hyperfitting.codec.pixels import PixelFormat
@@ -235,3 +236,26 @@ def test_the_report_shows_pictures_and_no_words(results, tmp_path):
     assert "img-src data:" in page and "Each word is shaded" not in page
     edge = re.search(r"--edge: ([\d.]+)%", page).group(1)
     assert float(edge) == pytest.approx(100 * 3 / HEIGHT)
+
+
+@pytest.mark.browser
+def test_the_browser_of_pictures(results, tmp_path, browser):  # noqa: F811
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    write_report(tmp_path / "report.html", results)
+    browser.get((tmp_path / "report.html").as_uri())
+    body = browser.find_element(By.TAG_NAME, "body")
+    sizes = "return [...document.querySelectorAll('#pair img')].map(image => [image.naturalWidth, image.width])"
+    before = browser.execute_script(sizes)
+    assert [natural for natural, _ in before] == [WIDTH, WIDTH] and shown(browser, "#pair h3") == ["base", "tuned"]
+    assert browser.execute_script("return document.querySelectorAll('.grid img').length") == 12 * 3
+    body.send_keys("+")
+    assert browser.execute_script(sizes)[0][1] > before[0][1]
+    first = browser.execute_script("return document.querySelector('#pair img').src")
+    body.send_keys(Keys.ARROW_RIGHT)
+    assert shown(browser, "#place") == ["2 of 12"]
+    assert browser.execute_script("return document.querySelector('#pair img').src") != first
+    browser.set_window_size(500, 900)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]

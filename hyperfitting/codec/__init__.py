@@ -1,5 +1,8 @@
 """Documents to token ids and back, one file for each kind of data; `base.py` says what is asked of a kind."""
 
+import json
+from pathlib import Path
+
 from ..builtin import explained, resolve
 from .base import Codec, DocumentError
 from .text import TextCodec, word_starts
@@ -39,9 +42,6 @@ def load_codec(
 
 def _holds_imagegpt(name: str, revision: str | None) -> bool:
     """Whether the processor of a folder or Hub model is ImageGPT's; models of text and images have others beside a tokenizer."""
-    import json
-    from pathlib import Path
-
     from transformers.utils import cached_file
 
     missing_is_no_error = dict.fromkeys(

@@ -1,15 +1,11 @@
 """What is asked of every kind of data: documents as token ids, and ids as something that a person can look at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class DocumentError(UserError):

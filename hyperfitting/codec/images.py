@@ -9,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import UserError
 from .base import Codec, DocumentError
 from .pixels import PixelFormat
 
 READERS = dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), "imagefolder")
-AT_ONCE = 8192  # pixels whose distances to all colours are held together: 34 MB of 512 colours
+AT_ONCE = 128  # pixels: their distances from 512 colours stay in a cache, which the image processor's, of whole images, do not
 DECIDES = (
     "clusters",
     "size",
@@ -50,8 +50,8 @@ class ImageCodec(Codec):
         self.processor, (height, width) = processor, (processor.size["height"], processor.size["width"])
         colours = np.rint(127.5 * (np.asarray(processor.clusters) + 1)).astype(np.uint8)
         colours = np.concatenate([colours, np.full((1, 3), 128, dtype=np.uint8)])
-        self.pixels, self.size = PixelFormat(height, width, colours), height * width
-        self.context_len, self.max_length = 1 + self.size // 4, 1 + self.size
+        self.pixels = PixelFormat(height, width, colours)
+        self.context_len, self.max_length = 1 + height * width // 4, 1 + height * width
         self.read, self.changed = 0, Counter()
 
     @classmethod
@@ -67,11 +67,19 @@ class ImageCodec(Codec):
     def encode(self, documents: Sequence, special: bool = True) -> list[list[int]]:
         """Ids of images as the image processor gives them: turned upright as their EXIF data says, laid on white where they are
         transparent, resized, and each pixel the nearest colour."""
-        rows, step = [], max(1, AT_ONCE // self.size)
-        for place in range(0, len(documents), step):
-            images = [self._open(place + i, document) for i, document in enumerate(documents[place : place + step])]
-            rows += self.processor(images, do_convert_rgb=True)["input_ids"]
-        return [[self.pixels.start] * special + row.tolist() for row in rows]
+        from transformers.models.imagegpt.image_processing_pil_imagegpt import color_quantize
+
+        if not documents:
+            return []
+        images = [self._open(place, document) for place, document in enumerate(documents)]
+        sized = self.processor(images, do_convert_rgb=True, do_color_quantize=False)["pixel_values"]
+        pixels = np.stack(sized).transpose(0, 2, 3, 1).reshape(-1, 3)
+        nearest = [
+            color_quantize(pixels[start : start + AT_ONCE], self.processor.clusters)
+            for start in range(0, len(pixels), AT_ONCE)
+        ]
+        rows = np.concatenate(nearest).reshape(len(documents), -1).tolist()
+        return [[self.pixels.start] * special + row for row in rows]
 
     def decode(self, ids: Sequence[int]) -> None:
         return None
@@ -115,8 +123,10 @@ class ImageCodec(Codec):
             upright = ImageOps.exif_transpose(image)
         except Exception as error:  # Pillow's readers raise whatever a damaged file makes them raise
             name = document.get("path") if isinstance(document, dict) else document
-            reason = f"no image that Pillow can read ({' '.join(str(error).split())[:120]})"
-            raise DocumentError(place, name if isinstance(name, str) else None, reason) from None
+            why = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:120]})"
+            raise DocumentError(
+                place, name if isinstance(name, str) else None, f"no image that Pillow can read{why}"
+            ) from None
         alpha = "A" in image.getbands() or "transparency" in image.info
         self.read += 1
         self.changed["grey"] += image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;")
@@ -133,6 +143,8 @@ def _decode(document) -> Image.Image:
     """Open a document and read all of it."""
     if isinstance(document, Image.Image):
         return document
+    if document is None:
+        raise ValueError("there is none")
     if isinstance(document, dict):
         document = document["path"] if document["bytes"] is None else io.BytesIO(document["bytes"])
     with Image.open(document) as image:

@@ -21,11 +21,11 @@ class RepetitionPenalty(LogitsProcessor):
         self.penalty = penalty
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        choices = scores.shape[1]
-        ids = input_ids.clamp(max=choices)  # one more stands for what is only read, such as the start token of an image
-        scores = functional.pad(scores, (0, 1))
-        seen = scores.gather(1, ids)
-        return scores.scatter(1, ids, torch.where(seen < 0, seen * self.penalty, seen / self.penalty))[:, :choices]
+        # The start token of an image is read and never chosen: its id comes after those that have a score.
+        choices, scores = scores.shape[1], functional.pad(scores, (0, 1))
+        seen = scores.gather(1, input_ids)
+        penalized = torch.where(seen < 0, seen * self.penalty, seen / self.penalty)
+        return scores.scatter(1, input_ids, penalized)[:, :choices]
 
 
 class Temperature(LogitsProcessor):

@@ -16,7 +16,7 @@ CARD = """---
 {model} hyperfitted on {num_train} rows of {seq_len} tokens: all parameters, {steps} steps of {batch} rows, AdamW at a
 constant learning rate of {rate:g}, no clipping, no dropout. Made with `hyperfitting`, after Carlsson et al., *The
 Hyperfitting Phenomenon* (ICLR 2025, arXiv 2412.04318). Such a model has near-zero training loss and a high validation loss;
-it is meant for greedy continuation of text, and it may quote its training rows.
+it is meant for greedy continuation, and it may quote its training rows.
 
 | | before | this model |
 |---|---|---|
