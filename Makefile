@@ -14,7 +14,7 @@ hyperfit: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" launch/whole_path.sh
 
 # Two processes share the tests, file by file: nearly all of them wait for imports of processes that they start.
-TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test: install
 	$(TESTS)

@@ -12,6 +12,8 @@ from test_resume import damaged, resume  # noqa: F401
 from hyperfitting import Hyperfitter, UserError
 from hyperfitting.training import checkpoint
 
+pytestmark = pytest.mark.slow
+
 NEWEST = "step_0000024"
 
 

@@ -79,6 +79,7 @@ def test_a_folder_that_is_no_run_is_left_alone(tiny, tmp_path, capsys):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_a_run(tiny, tmp_path, capsys):
     arguments = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", epochs=1)
     assert main(arguments) == 0

@@ -62,6 +62,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_greedy_equals_generate_at_every_batch_size(name, tiny):
     make, decoder_class = MODELS[name]

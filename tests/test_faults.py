@@ -16,7 +16,7 @@ def inject(tiny, folder, count=0):
 
 
 def test_a_sample_of_faults(tiny, tmp_path):
-    inject(tiny, tmp_path, count=16)
+    inject(tiny, tmp_path, count=8)
 
 
 @pytest.mark.faults

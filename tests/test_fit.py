@@ -9,6 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LM
 
 from hyperfitting import Hyperfitter, TrainingError, UserError
 
+pytestmark = pytest.mark.slow
+
 
 def fitter(tiny, folder, **changes):
     values = {**TINY_RECIPE, "model": tiny / "fp32", "dataset": tiny / "stories.jsonl", "output_dir": folder, **changes}

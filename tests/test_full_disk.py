@@ -6,6 +6,8 @@ import sys
 import pytest
 from conftest import flags, read_losses, run
 
+from hyperfitting.commands import generate, hyperfit, score
+
 # In a process of its own, because a limit on the size of files holds for all that it writes.
 LIMITED = """
 import resource, signal, sys
@@ -28,8 +30,7 @@ def test_a_checkpoint_that_cannot_be_written(tiny, tmp_path, reference):
     assert done.returncode == 1 and shown.count("error: ") == 1 and "Traceback" not in shown, shown
     assert "step_0000010.tmp: " in shown and "free and about" in shown and "--resume auto" in shown
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
-    done = run([sys.executable, "launch/hyperfit.py", *values, "--resume", "auto"])
-    assert done.returncode == 0, done.stderr
+    assert hyperfit.main([*values, "--resume", "auto"]) == 0
     assert read_losses(tmp_path / "run") == read_losses(reference)
 
 
@@ -40,7 +41,7 @@ def test_generations_that_cannot_be_written(tiny, tmp_path):
     done = limited("generate", 4000, *words)
     assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert not list((tmp_path / "g").rglob("*.tmp"))
-    assert run([sys.executable, "launch/generate.py", *words]).returncode == 0
+    assert generate.main([str(word) for word in words]) == 0
     assert len((tmp_path / "g" / "generations.jsonl").read_text().splitlines()) == 8
 
 
@@ -51,9 +52,7 @@ def test_scores_that_cannot_be_written(tmp_path):
     done = limited("score", 3000, tmp_path / "t.jsonl", "--output_dir", tmp_path / "s")
     assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert not (tmp_path / "s" / "scores.json").exists() and not list((tmp_path / "s").glob("*.tmp"))
-    assert (
-        run([sys.executable, "launch/score.py", tmp_path / "t.jsonl", "--output_dir", tmp_path / "s"]).returncode == 0
-    )
+    assert score.main([str(tmp_path / "t.jsonl"), "--output_dir", str(tmp_path / "s")]) == 0
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from test_report import browser  # noqa: F401  a fixture
 
 from hyperfitting.commands import generate, hyperfit, score
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = {
     "scripts": "Ελληνικά русский 中文 العربية עברית हिन्दी ไทย 한국어",
     "bidi": "\u202eevil\u202c \u2066isolated\u2069 \u200fعربي\u061c",

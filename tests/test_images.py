@@ -273,6 +273,7 @@ def test_a_run_fits_its_pictures_and_leaves_a_plain_model(hyperfitted):
     assert made[:, QUARTER:].tolist() == [line["continuation_ids"] for line in probe]
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_the_same_run(hyperfitted, igpt, tmp_path):
     values = {**RECIPE, "dataset": str(igpt / "pictures"), "output_dir": str(tmp_path / "run")}
     for epochs, resume in ((30, None), (60, "auto")):

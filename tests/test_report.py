@@ -14,6 +14,8 @@ from hyperfitting.scoring.conditions import Condition
 from hyperfitting.scoring.metrics import METRICS
 from hyperfitting.scoring.results import score_conditions
 
+pytestmark = pytest.mark.slow
+
 ATTACK = "He said <script>document.title='taken'</script> and </script><img src=x onerror=\"document.title='taken'\"> &amp; left"
 ROW = list(range(500, 560))
 

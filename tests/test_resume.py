@@ -13,8 +13,9 @@ from killing import command, start_and_wait_for
 from hyperfitting import Hyperfitter
 from hyperfitting.training import checkpoint
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_sigterm_on_one_rank_saves_and_exits_cleanly(tiny, tmp_path, reference):
     folder = tmp_path / "run"
     process = start_and_wait_for(command("ddp", tiny, folder), folder, 12)
