@@ -22,6 +22,8 @@ from hyperfitting.models import check_no_dropout
 from hyperfitting.training.recipe import Recipe
 from hyperfitting.training.steps import next_token_loss
 
+pytestmark = pytest.mark.slow
+
 SIDE, COLOURS = 8, 27
 ROW = 1 + SIDE * SIDE
 QUARTER = 1 + SIDE * SIDE // 4
@@ -273,7 +275,6 @@ def test_a_run_fits_its_pictures_and_leaves_a_plain_model(hyperfitted):
     assert made[:, QUARTER:].tolist() == [line["continuation_ids"] for line in probe]
 
 
-@pytest.mark.slow
 def test_a_run_that_goes_on_is_the_same_run(hyperfitted, igpt, tmp_path):
     values = {**RECIPE, "dataset": str(igpt / "pictures"), "output_dir": str(tmp_path / "run")}
     for epochs, resume in ((30, None), (60, "auto")):
@@ -342,7 +343,6 @@ def test_two_processes_give_the_same_bytes(hyperfitted, tmp_path, monkeypatch):
     assert records(tmp_path / "two", rank=0, world=2) == one
 
 
-@pytest.mark.slow
 def test_two_processes_of_zero_2_learn_as_one_does(hyperfitted, igpt, tmp_path):
     recipe = {**RECIPE, "epochs": 3, "probe_contexts": 2, "mixed_precision": "no"}
     words = [word for name, value in recipe.items() for word in (f"--{name}", value)]

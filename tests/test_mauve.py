@@ -16,6 +16,8 @@ from hyperfitting.scoring import mauve
 from hyperfitting.scoring.conditions import Condition
 from hyperfitting.scoring.results import score_conditions
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("mauve", reason='pip install "hyperfitting[mauve]"')
 STORIES = [json.loads(line)["text"].split(" ") for line in open(BUILTIN["builtin/held_out_stories"])]
 

@@ -10,6 +10,8 @@ from hyperfitting.planning.cost_model import Layout, peak_bytes
 from hyperfitting.planning.pass_memory import PassMemory, pass_memory
 from hyperfitting.training.steps import next_token_loss
 
+pytestmark = pytest.mark.slow
+
 CONFIG = LlamaConfig(
     vocab_size=1000,
     hidden_size=64,

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ..models import window_of
 from .steps import next_token_loss
 
-CHUNK_BYTES = 2**28  # of fp32 logits at once
+CHUNK_BYTES = 2**27  # of fp32 logits at once
 AGREEMENT = 1e-3  # relative; bf16 rounds the two ways alike, and what a model adds to its logits changes far more
 
 
