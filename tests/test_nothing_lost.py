@@ -18,6 +18,8 @@ from hyperfitting.codec import load_codec
 from hyperfitting.commands.hyperfit import main
 from hyperfitting.corpus import Corpus
 
+pytestmark = pytest.mark.slow
+
 
 def content(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
@@ -48,7 +50,6 @@ def test_overwriting_by_mistake_costs_nothing(mistake, run, tiny, tmp_path, caps
     assert content(run) == before and {path.name for path in run.iterdir()} >= {"final", "checkpoints"}
 
 
-@pytest.mark.slow
 def test_a_killed_replacement_is_undone_by_the_next_command(run, tiny, capsys):
     before = content(run)
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=run, epochs=5, save_steps=1000)
@@ -102,7 +103,6 @@ def test_weights_that_are_no_numbers_are_never_kept_as_the_early_stopped_model(t
     assert not (tmp_path / "run" / "early_stopped").exists()
 
 
-@pytest.mark.slow
 def test_a_run_saves_and_ends_when_its_launcher_does(tiny, tmp_path, reference):
     """With one process `accelerate launch` dies of a SIGTERM and hands it on to nobody."""
     folder = tmp_path / "run"
@@ -121,7 +121,6 @@ def test_a_run_saves_and_ends_when_its_launcher_does(tiny, tmp_path, reference):
     assert losses[:6] == pytest.approx(read_losses(reference)[:6], abs=1e-5)
 
 
-@pytest.mark.slow
 def test_the_end_of_a_shell_stops_nothing(tiny, tmp_path):
     folder = tmp_path / "run"
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=folder)

@@ -17,6 +17,8 @@ from hyperfitting.corpus import Corpus
 from hyperfitting.generation import Context, GenerationRunner
 from hyperfitting.scoring import results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def generations(tiny, tmp_path_factory):
@@ -216,7 +218,6 @@ def test_trust_and_revision_reach_tokenizers_and_mauve(generations, tiny, tmp_pa
     assert asked[2:] == [("tokenizer", False, None), ("mauve", False, 8)]
 
 
-@pytest.mark.slow
 def test_two_processes_measure_the_same(scores, generations, reference, tmp_path):
     words = [generations / "base", generations / "other", "--train_rows", reference, "--model_scores"]
     launch = [*LAUNCH, "--multi_gpu", "--num_processes", 2, "launch/score.py", *words, "--output_dir", tmp_path / "s"]

@@ -19,6 +19,8 @@ from hyperfitting.scoring.model_scores import score_with_models
 from hyperfitting.scoring.scores import Condition
 from hyperfitting.terminal import Progress, duration
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
