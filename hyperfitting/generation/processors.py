@@ -25,7 +25,7 @@ class RepetitionPenalty(LogitsProcessor):
         choices, scores = scores.shape[1], functional.pad(scores, (0, 1))
         seen = scores.gather(1, input_ids)
         penalized = torch.where(seen < 0, seen * self.penalty, seen / self.penalty)
-        return scores.scatter(1, input_ids, penalized)[:, :choices]
+        return scores.scatter_(1, input_ids, penalized)[:, :choices]
 
 
 class Temperature(LogitsProcessor):
