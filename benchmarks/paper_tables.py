@@ -31,8 +31,9 @@ class Column:
         if score is None or score["value"] is None:
             return "–"
         value, low, high = (f"{score[key] * self.scale:.{self.digits}f}" for key in ("value", "low", "high"))
+        largest = f", max {score['maximum']:.0f}" if self.maximum else ""
         left_out = f" (n = {score['n']})" if score["left_out"] else ""
-        return f"{value} [{low}, {high}]{f', max {score['maximum']:.0f}' if self.maximum else ''}{left_out}"
+        return f"{value} [{low}, {high}]{largest}{left_out}"
 
 
 TTR = Column("ttr", "TTR, last 96", 3)

@@ -50,3 +50,9 @@ def test_no_results_of_code_that_was_not_committed(repository, capsys, file):
     shown = capsys.readouterr().out
     assert "ours" in shown and f" {file}" in shown
     assert "speed.json is not written, because this code is not committed: commit it and measure again" in shown
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "launch"])
+def test_every_script_is_one_that_this_python_can_read(folder):
+    for script in sorted((REPOSITORY / folder).glob("*.py")):
+        compile(script.read_text(encoding="utf-8"), str(script), "exec")
