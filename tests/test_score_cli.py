@@ -360,3 +360,23 @@ def test_a_model_that_was_changed_is_refused(generations, tmp_path, capsys):
     manifest.write_text(json.dumps(facts))
     assert call(tmp_path / "g" / "other", "--model_scores", "--output_dir", tmp_path / "s") == 2
     assert "is not the model that made 'other': it was changed since" in capsys.readouterr().err
+
+
+def test_a_lost_tokenizer_is_asked_for_by_its_own_flag(reference, tmp_path, capsys):
+    rows = [json.loads(line) for line in (reference / "corpus" / "train.jsonl").read_text().splitlines()]
+    ids = [row["input_ids"] for row in rows[:3]]
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (folder / "generations.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {"id": f"c-{i}", "source": "c", "policy": "greedy", "context_ids": row[:4], "continuation_ids": row[4:]}
+            )
+            + "\n"
+            for i, row in enumerate(ids)
+        )  # fmt: skip
+    )
+    (folder / "manifest.json").write_text(json.dumps({"model": "gone/model", "policies": ["greedy"]}))
+    assert main([str(folder), "--train_rows", str(reference), "--output_dir", str(tmp_path / "s")]) == 2
+    shown = capsys.readouterr().err
+    assert "quotations need the tokenizer of" in shown and "give --tokenizer" in shown

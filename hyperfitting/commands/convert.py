@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,16 @@ def _run(arguments: list[str] | None) -> None:
     from ..codec import load_codec
     from ..models import convert_to_safetensors
 
-    codec, temporary = load_codec(options.model, revision=options.revision), output.with_name(output.name + ".tmp")
-    temporary.mkdir(parents=True, exist_ok=True)
+    codec = load_codec(options.model, revision=options.revision)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(
+        tempfile.mkdtemp(prefix=f"{output.name}.", suffix=".tmp", dir=output.parent)
+    )  # a name that nobody has
     try:
-        unused = convert_to_safetensors(options.model, options.revision, codec, temporary)
-        replace_folder(temporary, output)
+        made = temporary / output.name  # others may read what they may read of any new folder
+        made.mkdir()
+        unused = convert_to_safetensors(options.model, options.revision, codec, made)
+        replace_folder(made, output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     say = make_console().print

@@ -141,7 +141,12 @@ def _run(arguments: list[str] | None) -> None:
 
     def codec_of(texts: GenerationSet) -> Codec | None:
         made_by = texts.manifest
-        return codec or (find(made_by["model"], revision=made_by.get("revision")) if "model" in made_by else None)
+        if codec or "model" not in made_by or "pixels" in made_by:  # pixels are quoted by no text
+            return codec
+        try:
+            return find(made_by["model"], revision=made_by.get("revision"))
+        except UserError as error:
+            raise UserError(f"quotations need the tokenizer of {texts.name!r}: give --tokenizer ({error})") from None
 
     with Progress(console) as progress, progress.task("scoring") as task:
 
