@@ -13,7 +13,7 @@ FLOORS = (
     ("scoring",),
     ("generation",),
     ("training",),
-    ("planning",),
+    ("planning", "preference"),
     ("report",),
     ("commands",),
 )

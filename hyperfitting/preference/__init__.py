@@ -1,0 +1,1 @@
+"""Preference studies: blind pairs out, votes in, and what they say with intervals."""
