@@ -6,6 +6,7 @@ Process r takes every batch k with k % processes == r; processes never talk to e
 """
 
 import io
+import math
 import os
 import resource
 import time
@@ -255,11 +256,12 @@ class GenerationRunner:
         }
 
     def _choose_batch_size(self, contexts: Sequence[Context]) -> int:
-        """What was asked for, or else the largest power of two, at most 512, whose cache and prefill fit the GPU; 64 on a CPU."""
+        """What was asked for, or else the largest power of two, at most 512, whose cache and prefill fit the GPU; on a CPU
+        equal batches of at most CPU_BATCH, because dummies that fill a last one cost as much as contexts."""
         if self.batch_size is not None:
             return min(self.batch_size, len(contexts))
         if self.decoder.device.type == "cpu":
-            return min(CPU_BATCH, len(contexts))
+            return math.ceil(len(contexts) / math.ceil(len(contexts) / CPU_BATCH))
         size = min(512, 1 << (len(contexts) - 1).bit_length())
         longest = max((context.ids for context in contexts), key=len)
         heaviest = [TopP(0.9)]  # it sorts the vocabulary
