@@ -8,10 +8,11 @@ Every other flag is one of launch/hyperfit.py. The stages are public scripts, ea
 is kept, and the same command goes on after a kill:
 
     seed_0/ …                hyperfitted once for each seed (launch/hyperfit.py), the early-stopped weights kept
-    noise_damaged_0/ …       the base with noise on its weights, as surprised by the run's validation rows as seed 0 is
+    noise_damaged/           the base with noise on its weights, as surprised by the validation rows as the first seed is
     generations/             contexts of 32 tokens continued to 256, end of sequence banned (launch/generate.py): the base
-                             greedily, from its nucleus, by the paper's Top-P and with a repetition penalty; early-stopped and
-                             noise-damaged greedily; hyperfitted greedily, with the citation blocker, and from its nucleus
+                             greedily, from its nucleus, by the paper's Top-P and with a repetition penalty; early-stopped (of
+                             the first seed) and noise-damaged greedily; hyperfitted greedily, with the citation blocker, and from
+                             its nucleus
     generations_long/        some of them continued to 1,024 tokens, greedily, by the base and the hyperfitted models
     scores/, scores_long/    tables and report.html (launch/score.py); seeds of one kind of model are one condition
     paper.md, paper.json     the paper's Tables 2 and 3 beside these numbers; figure_2.svg, figure_9.svg
@@ -28,7 +29,7 @@ from pathlib import Path
 from common import report
 from english_words import DEFINITION, english_share, load_word_list
 from noise_damage import damage, load, validation_losses
-from paper_tables import Tables, draw_figures
+from paper_tables import BASE, HYPERFITTED, Tables, draw_figures
 
 from hyperfitting.commands.reporting import run_reporting_errors
 from hyperfitting.corpus import Corpus
@@ -48,6 +49,10 @@ SINGLE = ROOT / "accelerate_configs" / "single.yaml"
 BASE_POLICIES = ["greedy", "nucleus", "paper_top_p", "repetition_penalty"]
 HYPERFITTED_POLICIES = ["greedy", "greedy+citation_blocker", "nucleus"]
 GREEDY = ["greedy"]
+CONTROLS = {
+    "early-stopped": "early_stopped",
+    "noise-damaged": "noise_damaged",
+}  # condition -> folder; of the first seed
 LONG = 1024  # tokens
 ENGLISH_WORDS = Description(
     name="english_words", label="English words", definition=Signature({"share": DEFINITION}), unit="percent", digits=1
@@ -68,18 +73,17 @@ class Paper:
         base = Recipe.load(self.runs[0] / "recipe.yaml").model
         self._generate("base", base, BASE_POLICIES)
         for seed, run in zip(self.args.seeds, self.runs, strict=True):
-            noisy = self.folder / f"noise_damaged_{seed}"
-            self._damage(base, run, seed, noisy)
-            self._generate(f"early_stopped_{seed}", run / "early_stopped", GREEDY)
-            self._generate(noisy.name, noisy, GREEDY)
             self._generate(f"hyperfitted_{seed}", run / "final", HYPERFITTED_POLICIES, "--train_rows", run)
-        groups = {"early-stopped": "early_stopped", "noise-damaged": "noise_damaged", "hyperfitted": "hyperfitted"}
-        self._score("scores", "generations", groups, "--train_rows", self.runs[0], "--model_scores", "--latex")
+        self._generate("early_stopped", self.runs[0] / "early_stopped", GREEDY)
+        noisy = self.folder / "noise_damaged"
+        self._damage(base, noisy)
+        self._generate("noise_damaged", noisy, GREEDY)
+        self._score("scores", "generations", CONTROLS, "--train_rows", self.runs[0], "--model_scores", "--latex")
         if self.args.long_contexts:
             self._generate("base", base, GREEDY, long=True)
             for seed, run in zip(self.args.seeds, self.runs, strict=True):
                 self._generate(f"hyperfitted_{seed}", run / "final", GREEDY, long=True)
-            self._score("scores_long", "generations_long", {"hyperfitted": "hyperfitted"})
+            self._score("scores_long", "generations_long", {}, names=(BASE, HYPERFITTED))
 
     def _hyperfit(self, seed: int, run: Path) -> None:
         if not RunFolder(run).result.exists():
@@ -99,22 +103,25 @@ class Paper:
             length = ["--max_length", LONG] if long else []
             self._stage(f"{folder.parent.name}/{name}", SINGLE, "generate.py", *flags, *length)
 
-    def _damage(self, base: str, run: Path, seed: int, folder: Path) -> None:
-        rows = Corpus.load(RunFolder(run).corpus).validation
+    def _damage(self, base: str, folder: Path) -> None:
+        rows = Corpus.load(RunFolder(self.runs[0]).corpus).validation
         if not folder.exists():
             started = time.time()
-            damage(base, rows, validation_losses(load(run / "final"), rows).mean(), seed, folder)
+            target = validation_losses(load(self.runs[0] / "final"), rows).mean()
+            damage(base, rows, target, self.args.seeds[0], folder)
             self._log(folder.name, time.time() - started)
 
-    def _score(self, name: str, generations: str, groups: dict[str, str], *flags) -> None:
+    def _score(
+        self, name: str, generations: str, controls: dict[str, str], *flags, names=("base", "hyperfitted")
+    ) -> None:
+        """Sets of several policies add these to `names`."""
         if (self.folder / name / "scores.json").exists():
             return
-        sets = self.folder / generations
-        grouped = []
-        for group, prefix in groups.items():
-            grouped += ["--group", f"{group}={','.join(str(sets / f'{prefix}_{seed}') for seed in self.args.seeds)}"]
-        output = ["--output_dir", self.folder / name]
-        self._stage(name, SINGLE, "score.py", sets / "base", *grouped, *flags, *output)
+        sets, (base, hyperfitted) = self.folder / generations, names
+        seeds = ",".join(str(sets / f"hyperfitted_{seed}") for seed in self.args.seeds)
+        beside = [f"{control}={sets / folder}" for control, folder in controls.items()]
+        output = ["--group", f"{hyperfitted}={seeds}", "--output_dir", self.folder / name]
+        self._stage(name, SINGLE, "score.py", f"{base}={sets / 'base'}", *beside, *flags, *output)
 
     def _stage(self, name: str, config: Path, script: str, *flags) -> None:
         started = time.time()
@@ -138,8 +145,7 @@ class Paper:
         texts = self.folder / "generations"
         found = {f"base {one.policy}": [one] for one in load_generation_sets(texts / "base")}
         found["original text"] = [next(iter(found.values()))[0].original()]
-        for name, folder in (("early-stopped", "early_stopped"), ("noise-damaged", "noise_damaged")):
-            found[name] = [load_generation_sets(texts / f"{folder}_{seed}")[0] for seed in self.args.seeds]
+        found |= {name: load_generation_sets(texts / folder) for name, folder in CONTROLS.items()}
         seeds = [load_generation_sets(texts / f"hyperfitted_{seed}") for seed in self.args.seeds]
         for sets in zip(*seeds, strict=True):
             found[f"hyperfitted {sets[0].policy}"] = list(sets)
@@ -186,7 +192,7 @@ def main(arguments: list[str] | None = None) -> None:
         "long_contexts": args.long_contexts,
         "hours": round(paper.hours(), 2),
         "word_list": args.word_list.name,
-        "noise": [read_json(paper.folder / f"noise_damaged_{seed}" / "noise.json") for seed in args.seeds],
+        "noise": read_json(paper.folder / "noise_damaged" / "noise.json"),
         "early_stopped_steps": [read_json(RunFolder(run).result)["best_step"] for run in paper.runs],
         **tables.to_json(),
     }
