@@ -78,7 +78,8 @@ class Paper:
         noisy = self.folder / "noise_damaged"
         self._damage(base, noisy)
         self._generate("noise_damaged", noisy, GREEDY)
-        self._score("scores", "generations", CONTROLS, "--train_rows", self.runs[0], "--model_scores", "--latex")
+        models = ["--model_scores", "--model_scores_of", "original", "--latex"]
+        self._score("scores", "generations", CONTROLS, "--train_rows", self.runs[0], *models)
         if self.args.long_contexts:
             self._generate("base", base, GREEDY, long=True)
             for seed, run in zip(self.args.seeds, self.runs, strict=True):

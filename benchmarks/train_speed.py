@@ -40,7 +40,8 @@ from common import (
 from hyperfitting import Corpus, Hyperfitter
 from hyperfitting.hardware import Rates
 from hyperfitting.models import ModelSize
-from hyperfitting.planning.cost_model import Layout, step_flops, step_time
+from hyperfitting.planning.cost_model import Layout, peak_bytes, step_flops, step_time
+from hyperfitting.planning.pass_memory import pass_memory
 from hyperfitting.training.recipe import Recipe
 from hyperfitting.training.steps import epoch_order
 
@@ -244,6 +245,18 @@ def measure(args, side: str, work: Path) -> dict:
     return json.loads((work / "result.json").read_text())
 
 
+def does_not_fit(args) -> str | None:
+    """Why the plan says that this GPU cannot hold a step, or None."""
+    if not torch.cuda.is_available():
+        return None
+    config, recipe, bf16 = config_of(args), Recipe.load(), args.dtype == "bf16"
+    micro, accumulation = recipe.accumulation_steps(1)
+    memory = pass_memory(config, micro, recipe.seq_len, bf16, False)
+    needed, _ = peak_bytes(ModelSize.of_config(config), Layout("single", 1, bf16, accumulation), memory)
+    there = torch.cuda.mem_get_info()[0]
+    return f"a step takes {needed / 2**30:.0f} GiB and {there / 2**30:.0f} are free" if needed > there else None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="15m", choices=SHAPES)
@@ -261,6 +274,9 @@ def main() -> None:
         return work(args)
     if args.size != "15m" and not args.model and device().type == "cpu":
         print(f"{args.size}: not measured, there is no GPU")
+        return
+    if reason := does_not_fit(args):
+        print(f"{args.model or args.size}: left out, {reason}")
         return
     sides = [side for side in args.sides if not side.startswith("trl") or find_spec("trl")]
     if len(sides) < len(args.sides):

@@ -116,6 +116,7 @@ FROZEN = {
         "token_column": ("token_ids", "str"),
         "metrics": ((), "tuple[str, ...]"),
         "model_scores": (False, "bool"),
+        "model_scores_of": ("both", "str"),
         "mauve_model": (None, "str | None"),
         "per_device_eval_batch_size": (8, "int"),
         "dtype": ("float32", "str"),

@@ -132,6 +132,16 @@ def test_true_continuations_are_measured_for_each_set_of_contexts(generations, t
     assert "'half' holds texts without continuation_ids or context_ids" in capsys.readouterr().err
 
 
+def test_a_model_is_run_over_the_true_continuations_alone(generations, scores, tmp_path):
+    sides = ["--model_scores", "--model_scores_of", "original"]
+    assert call(generations / "base", generations / "other", *sides, "--output_dir", tmp_path / "s") == 0
+    found, whole = (json.loads((folder / "scores.json").read_text()) for folder in (tmp_path / "s", scores))
+    for here, there in zip(found["conditions"], whole["conditions"], strict=True):
+        assert not any(name.endswith("_generated") for name in here["scores"])
+        assert here["scores"].get("loss_original") == there["scores"].get("loss_original")
+    assert "loss_generated" in whole["conditions"][0]["scores"]
+
+
 def test_columns_of_scores_by_a_model(generations, tmp_path, capsys):
     asked = [generations / "other", "--metrics", "rep_4", "loss_original"]
     assert call(*asked, "--model_scores", "--output_dir", tmp_path / "s") == 0

@@ -17,6 +17,7 @@ from ..records import GenerationSet, load_generation_sets
 from ..scoring import tables
 from ..scoring.conditions import Condition, check_names
 from ..scoring.metrics import find_metric
+from ..scoring.model_metrics import SIDES
 from ..scoring.results import Results, score_conditions
 from .command_line import Invocation, read_command_line
 from .reporting import run_reporting_errors
@@ -70,6 +71,11 @@ class MeasureOptions:
         metavar="METRIC",
     )
     model_scores: bool = option(False, "Also perplexity, entropy and mass by each model.")
+    model_scores_of: str = option(
+        "both",
+        "Continuations that a model is run over: the true ones, once a model, its own, or both.",
+        choices=("both", *SIDES),
+    )
     mauve_model: str | None = option(None, "Also MAUVE, with features of this model.", metavar="MODEL", path=True)
     per_device_eval_batch_size: int = option(8, "Texts in a forward pass of a model.", least=1)
     dtype: str = option("float32", "Dtype of the weights for model scores.", choices=("float32", "bfloat16", "auto"))
@@ -129,6 +135,7 @@ def _run(arguments: list[str] | None) -> None:
         with Progress(console) as progress:
             models = score_with_models(
                 conditions,
+                sides=SIDES if options.model_scores_of == "both" else (options.model_scores_of,),
                 batch_size=options.per_device_eval_batch_size,
                 dtype=options.dtype,
                 trust_remote_code=trust,

@@ -28,6 +28,7 @@ class ModelScores:
 
 def score_with_models(
     conditions: Sequence[Condition],
+    sides: Sequence[str] = SIDES,
     batch_size: int = 8,
     dtype: str = "float32",
     trust_remote_code: bool = False,
@@ -36,7 +37,7 @@ def score_with_models(
 ) -> dict[str, ModelScores]:
     """Teacher-force every condition's model through its own texts and through the true continuations.
 
-    Models are those that the generation runner noted in manifest.json, at the revision that stands there; each is loaded
+    `sides` says which of the two, see SIDES. Models are those that the generation runner noted in manifest.json, at the revision that stands there; each is loaded
     once. Under `accelerate launch` every process measures its share, and all return the same.
 
     Raises:
@@ -50,13 +51,13 @@ def score_with_models(
         of_model = [texts for texts in sets if _model_of(texts) == (name, revision)]
         model = _load(name, revision, of_model, dtype, trust_remote_code)
         for texts in of_model:
-            for side in SIDES:
+            for side in sides:
                 key = _key(texts, side)
                 if key not in measured:
                     advance(f"{texts.name}: {side} continuations")
                     measured[key] = _measure(model, texts, side, batch_size, progress)
         del model
-    return {condition.name: _summarize(condition, measured) for condition in conditions}
+    return {condition.name: _summarize(condition, sides, measured) for condition in conditions}
 
 
 def _model_of(texts: GenerationSet) -> tuple[str, str | None]:
@@ -122,9 +123,9 @@ def _measure(model, texts: GenerationSet, side: str, batch_size: int, progress: 
     return [measured.get(i, np.empty((0, len(MEASURES)))) for i in range(len(continuations))]
 
 
-def _summarize(condition: Condition, measured: dict) -> ModelScores:
+def _summarize(condition: Condition, sides: Sequence[str], measured: dict) -> ModelScores:
     scores, curves = {}, {}
-    for side in SIDES:
+    for side in sides:
         runs = [measured[_key(texts, side)] for texts in condition.sets]
         if not any(len(text) for run in runs for text in run):
             continue
