@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from conftest import LAUNCH, flags, read_losses, run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,12 +16,18 @@ from hyperfitting.generation import Context, GenerationRunner
 pytestmark = [pytest.mark.cuda, pytest.mark.slow]
 
 
+def fit(*words, **values) -> None:
+    """A run in this process, which earlier runs may have used with another device or precision."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert main([*flags(**values), *map(str, words)]) == 0
+
+
 @pytest.fixture(scope="module")
 def on_gpu(tiny, tmp_path_factory):
     """The run of the tiny recipe in fp32 on the GPU."""
     folder = tmp_path_factory.mktemp("gpu") / "run"
     where = dict(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=folder)
-    assert main(flags(**where, mixed_precision="no")) == 0
+    fit(**where, mixed_precision="no")
     return folder
 
 
@@ -37,7 +44,7 @@ def differences(losses, others) -> float:
 
 def test_losses_are_those_of_a_cpu(tiny, on_gpu, tmp_path):
     where = dict(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "cpu")
-    assert main([*flags(**where, mixed_precision="no"), "--cpu"]) == 0
+    fit("--cpu", **where, mixed_precision="no")
     assert differences(read_losses(on_gpu), read_losses(tmp_path / "cpu")) < 1e-3
 
 
@@ -56,6 +63,7 @@ def test_bf16_computation_moves_fp32_weights_at_the_papers_rate(tiny, tmp_path):
     recipe = dict(seq_len=64, num_train=40, num_validation=5, epochs=1, probe_contexts=0, learning_rate=1e-6)
     tokenizer = AutoTokenizer.from_pretrained(tiny / "bf16")
     texts = dict(dataset=str(tiny / "stories.jsonl"), output_dir=str(tmp_path / "run"))
+    AcceleratorState._reset_state(reset_partial_state=True)
     Watched(model, tokenizer, mixed_precision="bf16", **texts, **recipe).fit()
     assert moved[0] > 0.9
     assert moved[1] == {torch.float32}
@@ -66,10 +74,10 @@ def test_a_resumed_run_has_the_same_losses_bit_for_bit(tiny, tmp_path, monkeypat
     torch.use_deterministic_algorithms(True)
     try:
         where = dict(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run")
-        assert main(flags(**where, mixed_precision="bf16")) == 0
+        fit(**where, mixed_precision="bf16")
         whole = read_losses(tmp_path / "run")
         checkpoint = tmp_path / "run" / "checkpoints" / "step_0000010"
-        assert main([*flags(**where, mixed_precision="bf16"), "--resume", str(checkpoint)]) == 0
+        fit("--resume", checkpoint, **where, mixed_precision="bf16")
     finally:
         torch.use_deterministic_algorithms(False)
     assert read_losses(tmp_path / "run") == whole
