@@ -98,6 +98,8 @@ def test_every_family_has_the_tokens_of_generate(name):
         contexts = torch.randint(1, 320, (64, context_len), generator=torch.Generator().manual_seed(0))
         expected = model.generate(contexts, attention_mask=torch.ones_like(contexts))
         assert torch.equal(decode(decoder, contexts, 40, [], []), expected)
+    model(input_ids=contexts).logits.sum().backward()  # the model itself still works, and learns
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_a_model_that_the_engine_cannot_serve_goes_on_with_its_own_cache():

@@ -73,7 +73,7 @@ class StaticDecoder:
             self.forwards.append((vars(head), lambda x: in_blocks(head, x)))
 
     @classmethod
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: the model could never be trained with weights that are made in it
     def serves(cls, model: nn.Module, fuse: bool = True) -> "StaticDecoder | None":
         """The engine, when its logits are those of the model: in a prefill, and in two steps after it; or else None."""
         try:
