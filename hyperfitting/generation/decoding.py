@@ -184,7 +184,7 @@ HEAD_BLOCK = (
 
 
 def in_blocks(head: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """`head(x)` for x (…, hidden). A CPU's matrix product is slower by a tenth to a third where the vocabulary is one block."""
+    """`head(x)` for x (…, hidden). A CPU's matrix product is slower, by up to a third, where the vocabulary is one block."""
     if x.device.type != "cpu" or head.bias is not None:
         return head(x)
     rows = x.flatten(0, -2)
