@@ -8,12 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MinPLogitsWarper,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
@@ -23,8 +31,9 @@ from transformers import (
 from hyperfitting import UserError
 from hyperfitting.builtin import BUILTIN
 from hyperfitting.generation import POLICIES, Policy
-from hyperfitting.generation.decoding import AnyDecoder, LlamaDecoder, cut_at_end, decode, make_decoder
+from hyperfitting.generation.decoding import AnyDecoder, LlamaDecoder, _argmax, cut_at_end, decode, make_decoder
 from hyperfitting.generation.processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP, gumbel
+from hyperfitting.generation.static_decoder import StaticDecoder
 
 
 def gpt2():
@@ -58,8 +67,55 @@ MODELS = {
     ),
     "tiny": (lambda tiny: AutoModelForCausalLM.from_pretrained(tiny / "fp32"), LlamaDecoder),
     "llama3": (lambda tiny: scaled_llama(), LlamaDecoder),
-    "gpt2": (lambda tiny: gpt2(), AnyDecoder),
+    "gpt2": (lambda tiny: gpt2(), StaticDecoder),
 }
+SMALL = dict(
+    vocab_size=320, hidden_size=48, intermediate_size=64, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
+    max_position_embeddings=128, initializer_range=0.3, bos_token_id=0, eos_token_id=0, pad_token_id=0,
+)  # fmt: skip
+MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
+FAMILIES = {
+    "llama with biases": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, attention_bias=True)),
+    "gemma3": lambda: Gemma3ForCausalLM(Gemma3TextConfig(**SMALL, head_dim=16, sliding_window=10, layer_types=MIXED)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SMALL)),
+    "qwen2 with a window": lambda: Qwen2ForCausalLM(
+        Qwen2Config(**SMALL, use_sliding_window=True, sliding_window=10, max_window_layers=1)
+    ),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SMALL, head_dim=16)),
+    "gpt2": gpt2,
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_the_tokens_of_generate(name):
+    """Contexts below and above the window of 10, and texts that leave it."""
+    torch.manual_seed(0)
+    model = FAMILIES[name]().eval()
+    decoder = make_decoder(model)
+    assert type(decoder) is StaticDecoder
+    model.generation_config = GenerationConfig(do_sample=False, max_length=40, eos_token_id=None, pad_token_id=0)
+    for context_len in (5, 16):
+        contexts = torch.randint(1, 320, (64, context_len), generator=torch.Generator().manual_seed(0))
+        expected = model.generate(contexts, attention_mask=torch.ones_like(contexts))
+        assert torch.equal(decode(decoder, contexts, 40, [], []), expected)
+    model(input_ids=contexts).logits.sum().backward()  # the model itself still works, and learns
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_a_model_that_the_engine_cannot_serve_goes_on_with_its_own_cache():
+    """Gemma 2 caps its attention: the fast attention cannot, and says so before a text is made."""
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=16, sliding_window=10)).eval()
+    attention = model.config._attn_implementation
+    assert type(make_decoder(model)) is AnyDecoder
+    assert model.config._attn_implementation == attention
+
+
+@pytest.mark.parametrize("size", [320, 257, 7])
+def test_the_first_of_the_largest_scores_is_chosen(size):
+    scores = torch.randint(0, 5, (64, size), generator=torch.Generator().manual_seed(0)).float()
+    scores[3, size // 2] = float("nan")
+    assert torch.equal(_argmax(scores), scores.argmax(-1, keepdim=True))
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """The decode loop: prefill once, then one token a step for the whole batch, arg-max of what the processors leave.
 
-Two engines give the next logits. `LlamaDecoder` serves Llama models (all models of the paper): projections that read the
-same input are one matrix product, and keys and values go to a cache that is allocated once. `AnyDecoder` calls the model.
-Both give the tokens of `model.generate`.
+Three engines give the next logits. `LlamaDecoder` serves Llama models (all models of the paper): projections that read the
+same input are one matrix product, and keys and values go to a cache that is allocated once. `StaticDecoder` does the same inside
+the forward of every model that it is found to serve. `AnyDecoder` calls the model. All give the tokens of `model.generate`.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,8 +47,8 @@ class LlamaDecoder:
         self.layers = []
         for layer in model.model.layers:
             attention, mlp = layer.self_attn, layer.mlp
-            qkv = _fuse(attention.q_proj, attention.k_proj, attention.v_proj)
-            gate_up = _fuse(mlp.gate_proj, mlp.up_proj)
+            qkv = joined([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
+            gate_up = joined([mlp.gate_proj.weight, mlp.up_proj.weight])
             norms = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
             self.layers.append((norms[0], qkv, attention.o_proj.weight, norms[1], gate_up, mlp.down_proj.weight))
 
@@ -106,12 +106,14 @@ class LlamaDecoder:
             gate, up = functional.linear(functional.rms_norm(x, shape, norm_mlp, self.eps), gate_up).chunk(2, dim=-1)
             x = x + functional.linear(functional.silu(gate) * up, down)
         final, head = self.model.model.norm, self.model.lm_head
-        return _in_blocks(head, functional.rms_norm(x[:, -1], shape, final.weight, self.eps))
+        return in_blocks(head, functional.rms_norm(x[:, -1], shape, final.weight, self.eps))
 
 
-def make_decoder(model: nn.Module) -> AnyDecoder | LlamaDecoder:
+def make_decoder(model: nn.Module):
     """The fastest engine that serves a model."""
-    return LlamaDecoder(model) if LlamaDecoder.supports(model) else AnyDecoder(model)
+    from .static_decoder import StaticDecoder
+
+    return LlamaDecoder(model) if LlamaDecoder.supports(model) else StaticDecoder.serves(model) or AnyDecoder(model)
 
 
 @torch.inference_mode()
@@ -176,17 +178,28 @@ def cut_at_end(continuation: list[int], ends: Sequence[int]) -> tuple[list[int],
     return continuation, "length"
 
 
-HEAD_BLOCK = 2048  # rows of a head that one product reads: its part of the weight and of the logits stays in the CPU's cache
+HEAD_BLOCK = (
+    2048  # rows of a head that one product reads: its part of the weight and of the logits stays in the CPU's cache
+)
 
 
-def _in_blocks(head: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    """`head(x)` for x (batch, hidden). A CPU's matrix product is slower by a fifth to a third where the vocabulary is one block."""
+def in_blocks(head: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    """`head(x)` for x (…, hidden). A CPU's matrix product is slower, by up to a third, where the vocabulary is one block."""
     if x.device.type != "cpu" or head.bias is not None:
         return head(x)
-    logits = x.new_empty(len(x), len(head.weight))
+    rows = x.flatten(0, -2)
+    logits = rows.new_empty(len(rows), len(head.weight))
     for weight, part in zip(head.weight.split(HEAD_BLOCK), logits.split(HEAD_BLOCK, -1), strict=True):
-        torch.mm(x, weight.t(), out=part)
-    return logits
+        torch.mm(rows, weight.t(), out=part)
+    return logits.view(*x.shape[:-1], -1)
+
+
+def joined(parameters: Sequence[nn.Parameter]) -> torch.Tensor:
+    """One tensor of several, along their first dimension; they become views of it."""
+    whole = torch.cat([parameter.data for parameter in parameters])
+    for parameter, part in zip(parameters, whole.split([len(parameter) for parameter in parameters]), strict=True):
+        parameter.data = part
+    return whole
 
 
 def _argmax(scores: torch.Tensor) -> torch.Tensor:
@@ -198,11 +211,3 @@ def _argmax(scores: torch.Tensor) -> torch.Tensor:
     block = blocks.amax(-1).argmax(-1, keepdim=True)
     chosen = blocks.gather(1, block[..., None].expand(-1, -1, width))[:, 0]
     return block * width + chosen.argmax(-1, keepdim=True)
-
-
-def _fuse(*projections: nn.Linear) -> torch.Tensor:
-    """One weight for several projections of the same input; theirs become views of it."""
-    fused = torch.cat([projection.weight.data for projection in projections])
-    for projection, part in zip(projections, fused.split([p.weight.shape[0] for p in projections]), strict=True):
-        projection.weight.data = part
-    return fused

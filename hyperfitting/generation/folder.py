@@ -21,6 +21,7 @@ from ..records import read_manifest
 from .contexts import Context
 from .policies import Policy
 
+OWN_ENGINES = {"LlamaDecoder", "StaticDecoder", "AnyDecoder"}  # which of them serves a model is a matter of speed alone
 LONGEST_WAIT = 1800  # seconds, for the main process to hash the model and probe the batch size
 OLD_FINGERPRINT = 16  # digits; it was taken of samples of the weights, and cannot be compared with one of all of them
 
@@ -67,7 +68,7 @@ class GenerationFolder:
         changed = [
             f"{key} was {found.get(key)!r} and is now {value!r}"
             for key, value in wanted.items()
-            if found.get(key) != value
+            if found.get(key) != value and not (key == "engine" and {found.get(key), value} <= OWN_ENGINES)
         ]
         if changed:
             raise UserError(f"{self.path} holds other generations ({'; '.join(changed)}): set another --output_dir")
