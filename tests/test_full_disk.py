@@ -1,33 +1,33 @@
 """A disk that is full, and what the operating system refuses: one message, nothing finished lost, no remains."""
 
+import contextlib
 import json
-import sys
+import resource
 
 import pytest
-from conftest import flags, read_losses, run
+from conftest import flags, read_losses
 
 from hyperfitting.commands import generate, hyperfit, score
 
-# In a process of its own, because a limit on the size of files holds for all that it writes.
-LIMITED = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from hyperfitting.commands.{command} import main
-sys.exit(main(sys.argv[1:]))
-"""
 
-
-def limited(command, limit, *words):
-    return run([sys.executable, "-c", LIMITED.format(limit=limit, command=command), *words])
+@contextlib.contextmanager
+def files_of_at_most(limit):
+    """Inside, no file can grow beyond `limit` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_cannot_be_written(tiny, tmp_path, reference):
+def test_a_checkpoint_that_cannot_be_written(tiny, tmp_path, reference, capsys):
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run")
-    done = limited("hyperfit", 150_000, *values)  # Adam's state is larger
-    shown = done.stderr
-    assert done.returncode == 1 and shown.count("error: ") == 1 and "Traceback" not in shown, shown
+    with files_of_at_most(150_000):  # Adam's state is larger
+        assert hyperfit.main(values) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("error: ") == 1 and "Traceback" not in shown, shown
     assert "step_0000010.tmp: " in shown and "free and about" in shown and "--resume auto" in shown
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
     assert hyperfit.main([*values, "--resume", "auto"]) == 0
@@ -35,24 +35,30 @@ def test_a_checkpoint_that_cannot_be_written(tiny, tmp_path, reference):
 
 
 @pytest.mark.slow
-def test_generations_that_cannot_be_written(tiny, tmp_path):
+def test_generations_that_cannot_be_written(tiny, tmp_path, capsys):
     words = ["--model", tiny / "fp32", "--contexts", f"own={tiny / 'stories.jsonl'}", "--num_contexts", 8, "--ban_eos"]
     words += ["--context_len", 8, "--max_length", 100, "--batch_size", 2, "--output_dir", tmp_path / "g"]
-    done = limited("generate", 4000, *words)
-    assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    words = [str(word) for word in words]
+    with files_of_at_most(4000):
+        assert generate.main(words) == 1
+    shown = capsys.readouterr().err
+    assert "File too large" in shown and "Traceback" not in shown, shown
     assert not list((tmp_path / "g").rglob("*.tmp"))
-    assert generate.main([str(word) for word in words]) == 0
+    assert generate.main(words) == 0
     assert len((tmp_path / "g" / "generations.jsonl").read_text().splitlines()) == 8
 
 
 @pytest.mark.slow
-def test_scores_that_cannot_be_written(tmp_path):
+def test_scores_that_cannot_be_written(tmp_path, capsys):
     rows = [{"id": str(i), "text": f"one {i} two three " * 40} for i in range(6)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = limited("score", 3000, tmp_path / "t.jsonl", "--output_dir", tmp_path / "s")
-    assert done.returncode == 1 and "File too large" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    words = [str(tmp_path / "t.jsonl"), "--output_dir", str(tmp_path / "s")]
+    with files_of_at_most(3000):
+        assert score.main(words) == 1
+    shown = capsys.readouterr().err
+    assert "File too large" in shown and "Traceback" not in shown, shown
     assert not (tmp_path / "s" / "scores.json").exists() and not list((tmp_path / "s").glob("*.tmp"))
-    assert score.main([str(tmp_path / "t.jsonl"), "--output_dir", str(tmp_path / "s")]) == 0
+    assert score.main(words) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
 """The runner: the same bytes from one process, from two, and from two that were killed and one that went on."""
 
+import contextlib
+import io
 import json
 import shutil
 import subprocess
-import sys
 import time
 
+import psutil
 import pytest
 import torch
 import yaml
-from conftest import LAUNCH, REPOSITORY, TINY_RECIPE, run
-from killing import kill_all
+from conftest import LAUNCH, REPOSITORY, TINY_RECIPE
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus, Hyperfitter, UserError
@@ -49,10 +50,9 @@ def command(tiny, reference, folder, *extra):
 def finished(tiny, reference, tmp_path_factory):
     """The folder of a run in one process."""
     folder = tmp_path_factory.mktemp("generations") / "one"
-    done = run([sys.executable, "launch/generate.py", *command(tiny, reference, folder, "--parquet")])
-    assert done.returncode == 0, done.stderr
-    assert "tokens/s, peak memory" in done.stdout
-    assert "%|" not in done.stdout + done.stderr  # no other library's progress bar
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+        assert main([str(word) for word in command(tiny, reference, folder, "--parquet")]) == 0
+    assert "tokens/s, peak memory" in shown.getvalue()
     return folder
 
 
@@ -81,28 +81,39 @@ def test_records_and_manifest(finished, reference, tiny):
     assert not numbers  # logits differ in their last bits between machines; ids do not
 
 
-@pytest.mark.slow
-def test_two_processes_give_the_same_bytes(finished, tiny, reference, tmp_path):
-    config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]
-    done = run([*LAUNCH, *config, "launch/generate.py", *command(tiny, reference, tmp_path / "two")])
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "two" / "generations.jsonl").read_bytes() == (finished / "generations.jsonl").read_bytes()
-    ranks = {json.loads(line)["rank"] for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()}
-    assert ranks == {0, 1}
-
-
-@pytest.mark.slow
-def test_killed_and_restarted_gives_the_same_bytes(finished, tiny, reference, tmp_path):
-    folder = tmp_path / "killed"
+@pytest.fixture(scope="module")
+def two_processes(tiny, reference, tmp_path_factory):
+    """The folder of a run in two processes, and a copy of it from the middle, as a kill would have left it."""
+    folder = tmp_path_factory.mktemp("two_processes") / "whole"
     config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2]
     words = [*LAUNCH, *config, "launch/generate.py", *command(tiny, reference, folder)]
     process = subprocess.Popen(
         [str(word) for word in words], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     while len(list(folder.glob("batches/*/*.jsonl"))) < 2:
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[0]
         time.sleep(0.002)
-    kill_all(process)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    for rank in ranks:
+        rank.suspend()
+    killed = shutil.copytree(folder, folder.with_name("killed"))
+    for rank in ranks:
+        rank.resume()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    return folder, killed
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_bytes(finished, two_processes):
+    folder, _ = two_processes
+    assert (folder / "generations.jsonl").read_bytes() == (finished / "generations.jsonl").read_bytes()
+    assert {json.loads(line)["rank"] for line in (folder / "log.jsonl").read_text().splitlines()} == {0, 1}
+
+
+@pytest.mark.slow
+def test_killed_and_restarted_gives_the_same_bytes(finished, two_processes, tiny, reference):
+    _, folder = two_processes
     written = {path: path.stat().st_mtime_ns for path in folder.glob("batches/*/*.jsonl")}
     assert 2 <= len(written) < 9 and not (folder / "generations.jsonl").exists()
     assert main([str(word) for word in command(tiny, reference, folder)]) == 0

@@ -31,6 +31,12 @@ def test_it_does_what_its_config_file_asks_for(strategy):
     assert facts["plain"]["chunked"]  # the reference of one process holds its logits
 
 
+def test_processes_that_share_the_machine_keep_their_threads(strategy):
+    """The launches say nothing of threads."""
+    _, _, folder = strategy
+    assert json.loads((folder / "plain" / "environment.json").read_text())["threads_per_process"] == 1
+
+
 def test_losses_equal_those_of_one_process(strategy, reference):
     _, facts, _ = strategy
     expected = read_losses(reference)

@@ -48,11 +48,3 @@ def test_generation_takes_all_cores_too(tiny, tmp_path, unset):
     command += ["--num_contexts", 2, "--context_len", 8, "--max_length", 16, "--output_dir", tmp_path / "made"]
     done = run([*LAUNCH, *CONFIG, *command])
     assert re.search(rf"in this process, {cores()} threads\n", done.stdout), done.stdout + done.stderr
-
-
-def test_processes_that_share_the_machine_keep_their_threads(tiny, tmp_path, unset):
-    values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", epochs=1)
-    config = ["--config_file", "accelerate_configs/ddp.yaml", "--num_processes", 2, "--mixed_precision", "no"]
-    done = run([*LAUNCH, *config, "launch/hyperfit.py", "--cpu", *values])
-    assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "environment.json").read_text())["threads_per_process"] == 1

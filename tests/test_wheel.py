@@ -20,6 +20,7 @@ def run(*words, cwd):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([str(word) for word in words], cwd=cwd, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "%|" not in done.stdout + done.stderr  # no other library's progress bar
     return done.stdout
 
 

@@ -1,5 +1,6 @@
 """Calls a command and turns its errors into one message and an exit code."""
 
+import atexit
 import errno
 import gc
 import os
@@ -26,6 +27,7 @@ def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
     # Importing torch and transformers makes a million objects that stay; looking through them again and again for garbage
     # takes a fifth of every command's start.
     gc.set_threshold(50_000, 100)
+    atexit.register(gc.freeze)  # or the end of the process would look through them twice more
     try:
         command(arguments)
         return 0

@@ -30,6 +30,7 @@ def describe_environment(accelerator, request) -> dict:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
+    versions["torch"] = torch.__version__  # with its CUDA build, which the metadata of a wheel may leave out
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     plugin = accelerator.state.deepspeed_plugin
     return {
