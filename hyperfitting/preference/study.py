@@ -7,6 +7,7 @@ database itself refuses it. A vote that was acknowledged is on the disk.
 import contextlib
 import hmac
 import json
+import math
 import secrets
 import sqlite3
 import time
@@ -34,7 +35,7 @@ CREATE TABLE pairs (
 );
 CREATE TABLE annotators (
     annotator INTEGER PRIMARY KEY, kind TEXT NOT NULL, secret TEXT NOT NULL UNIQUE,
-    external TEXT UNIQUE, consented REAL
+    external TEXT, consented REAL, UNIQUE (kind, external)
 );
 CREATE TABLE assignments (
     assignment TEXT PRIMARY KEY,
@@ -149,18 +150,19 @@ class Study:
 
     Args:
         folder: of `Study.create`.
+        patience: seconds that a write waits for another process's; after them it raises sqlite3.OperationalError.
 
     Raises:
         UserError: it holds no study, or one that a later version made.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, patience: float = 30.0):
         self.folder = Path(folder)
         self.database = self.folder / "study.db"
         if not self.database.exists():
             raise UserError(f"{self.folder} holds no study: make one with `hyperfitting preference build`")
-        self._db = _connect(self.database)
         try:
+            self._db = _connect(self.database, patience)
             self.facts: dict = {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM facts")}
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.database} is damaged: {error}") from None
@@ -221,15 +223,15 @@ class Study:
         return found
 
     def claim(self, external: str, cap: int) -> Annotator | None:
-        """The place of a person of a panel: the one taken before under this id, or the next free one; None when `cap` places are
-        taken, or all."""
+        """The place of a person of a panel: the one taken before under this id, or the last free one; None when `cap` places are
+        taken, or all. The last, because the links of the first ones may be on their way to somebody."""
+        people = "FROM annotators WHERE kind = 'person'"
         with self._writing():
-            rows = self._db.execute("SELECT * FROM annotators WHERE external = ?", (external,)).fetchall()
+            rows = self._db.execute(f"SELECT * {people} AND external = ?", (external,)).fetchall()
             if not rows:
-                taken = self._db.execute("SELECT COUNT(*) FROM annotators WHERE external IS NOT NULL").fetchone()[0]
+                taken = self._db.execute(f"SELECT COUNT(*) {people} AND external IS NOT NULL").fetchone()[0]
                 free = self._db.execute(
-                    "SELECT annotator FROM annotators WHERE kind = 'person' AND external IS NULL AND consented IS NULL "
-                    "ORDER BY annotator LIMIT 1"
+                    f"SELECT annotator {people} AND external IS NULL AND consented IS NULL ORDER BY annotator DESC LIMIT 1"
                 ).fetchone()
                 if taken >= cap or free is None:
                     return None
@@ -279,6 +281,13 @@ class Study:
             a, b = (other, text) if swapped else (text, other)
             yield Item(assignment, place, context, a, b)
 
+    def assignments(self, annotator: Annotator) -> list[Assignment]:
+        """What was drawn for an annotator, in order."""
+        rows = self._db.execute(
+            "SELECT pair, swapped, role FROM assignments WHERE annotator = ? ORDER BY place", (annotator.annotator,)
+        )
+        return [Assignment(pair, bool(swapped), role) for pair, swapped, role in rows]
+
     def progress(self, annotator: Annotator) -> tuple[int, int]:
         """(votes given, votes asked)."""
         return self._db.execute(
@@ -303,13 +312,17 @@ class Study:
             Whether it was stored now; False when there was one before.
 
         Raises:
-            UserError: a choice that is none, or an assignment that is not this annotator's.
+            UserError: a choice that is none, a time that is none, or an assignment that is not this annotator's.
+            sqlite3.OperationalError: the disk is full, or another process kept the database locked; the vote may be given again.
         """
         if choice not in CHOICES or strength not in (None, 1, 2):
             raise UserError(f"a vote is one of {', '.join(CHOICES)}, with a strength of 1 or 2 or none")
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise UserError(f"a vote takes seconds of 0 or more, not {seconds}")
         owner = self._db.execute("SELECT annotator FROM assignments WHERE assignment = ?", (assignment,)).fetchone()
         if owner is None or owner[0] != annotator.annotator:
             raise UserError("this pair was not assigned to this annotator")
+        comment = comment.encode(errors="replace").decode()  # half a character, which JSON may hold and a database may not
         row = (assignment, choice, strength, comment[:COMMENT_LENGTH], seconds, time.time())
         with self._writing():
             done = self._db.execute(
@@ -318,6 +331,12 @@ class Study:
                 row,
             )
         return done.rowcount == 1
+
+    def choice(self, assignment: str) -> tuple[str, int | None] | None:
+        """(choice, strength) of the vote on an assignment; None when there is none."""
+        return self._db.execute(
+            "SELECT choice, strength FROM votes WHERE assignment = ?", (assignment,)
+        ).fetchone()
 
     def votes(self, kind: str = "person") -> list[Vote]:
         """All votes of people, or of judges, in the order in which they came."""
@@ -345,9 +364,9 @@ class Study:
             raise
 
 
-def _connect(database: Path) -> sqlite3.Connection:
+def _connect(database: Path, patience: float) -> sqlite3.Connection:
     """A connection without transactions of its own; `Study._writing` makes them."""
-    db = sqlite3.connect(database, timeout=30, isolation_level=None)
+    db = sqlite3.connect(database, timeout=patience, isolation_level=None)
     # Readers and one writer at a time; a commit is synced, so that what was acknowledged survives a power cut.
     db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
     return db
