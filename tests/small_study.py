@@ -3,7 +3,7 @@
 from hyperfitting.preference.study import Assignment, Pair, Study
 
 # None of these may reach a browser, nor a file that an annotator gets.
-HIDDEN = ("zz-llama-tuned", "zz-llama-base", "zz-original", "zz-news-corpus", "zz-context", "greedy", "nucleus", "repeat", "check")
+HIDDEN = ("zz-llama-tuned", "zz-llama-base", "zz-original", "zz-news-corpus", "zz-context", "greedy", "nucleus")
 SCRIPT = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> &amp; <b>bold</b>"
 BIDI = "left \u202eright to left\u202c \u2066isolate"
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän" * 8

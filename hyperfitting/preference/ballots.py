@@ -1,10 +1,11 @@
 """A vote as it comes from outside: from a page, a file or another tool. One reading for all of them, and one way in."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 
 from ..errors import UserError
-from .study import Annotator, Study
+from .study import Annotator, Study, check_answer
 
 _ASSIGNMENT = re.compile(r"[A-Za-z0-9_-]{32}")
 
@@ -24,7 +25,7 @@ class Ballot:
         """A ballot of the values of a JSON object.
 
         Raises:
-            UserError: it has other keys or kinds of values; the message quotes none of them.
+            UserError: it has other keys or kinds of values, or is an answer that no vote holds; the message quotes no text of it.
         """
         if not isinstance(values, dict) or values.keys() - cls.__dataclass_fields__.keys():
             raise UserError(f"a vote is an object with {', '.join(cls.__dataclass_fields__)} and nothing else")
@@ -32,14 +33,11 @@ class Ballot:
         assignment = values.get("assignment")
         if not (isinstance(assignment, str) and _ASSIGNMENT.fullmatch(assignment)):
             raise UserError("the vote names no assignment: its id is a text of 32 letters, digits, - and _")
-        if not isinstance(values.get("choice"), str):
-            raise UserError("the vote holds no choice")
-        if not (strength is None or type(strength) is int):
-            raise UserError("the strength of a vote is 1 or 2 or none")
         if not isinstance(comment, str):
             raise UserError("the comment of a vote is a text")
-        if not (seconds is None or type(seconds) in (int, float)):
-            raise UserError("the seconds of a vote are a number or none")
+        if not (strength is None or type(strength) is int) or not (seconds is None or type(seconds) in (int, float)):
+            raise UserError("the strength and the seconds of a vote are numbers or null")
+        check_answer(values.get("choice"), strength, seconds)
         return cls(assignment, values["choice"], strength, comment, seconds)
 
     def cast(self, study: Study, annotator: Annotator) -> bool:
@@ -47,3 +45,8 @@ class Ballot:
         return study.vote(
             annotator, self.assignment, self.choice, strength=self.strength, comment=self.comment, seconds=self.seconds
         )
+
+
+def ticket(annotator: Annotator) -> str:
+    """Names an annotator in files that go elsewhere and come back; it is known of no other one, and opens no link."""
+    return hashlib.sha256(f"ticket of {annotator.secret}".encode()).hexdigest()[:32]

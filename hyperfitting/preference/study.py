@@ -7,7 +7,6 @@ database itself refuses it. A vote that was acknowledged is on the disk.
 import contextlib
 import hmac
 import json
-import math
 import secrets
 import sqlite3
 import time
@@ -26,6 +25,7 @@ ROLES = (
     "check",
 )  # an item of the table; the same pair again with its sides swapped; a pair with a shuffled text
 COMMENT_LENGTH = 2000  # characters that are kept of a comment
+LONGEST = 10_000_000  # seconds of a vote; what says more was not measured
 _SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE pairs (
@@ -315,10 +315,7 @@ class Study:
             UserError: a choice that is none, a time that is none, or an assignment that is not this annotator's.
             sqlite3.OperationalError: the disk is full, or another process kept the database locked; the vote may be given again.
         """
-        if choice not in CHOICES or strength not in (None, 1, 2):
-            raise UserError(f"a vote is one of {', '.join(CHOICES)}, with a strength of 1 or 2 or none")
-        if seconds is not None and not 0 <= seconds < math.inf:
-            raise UserError(f"a vote takes seconds of 0 or more, not {seconds}")
+        check_answer(choice, strength, seconds)
         owner = self._db.execute("SELECT annotator FROM assignments WHERE assignment = ?", (assignment,)).fetchone()
         if owner is None or owner[0] != annotator.annotator:
             raise UserError("this pair was not assigned to this annotator")
@@ -362,6 +359,14 @@ class Study:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+
+def check_answer(choice: str, strength: int | None, seconds: float | None) -> None:
+    """Raise UserError where an answer is none that a vote can hold."""
+    if choice not in CHOICES or strength not in (None, 1, 2):
+        raise UserError(f"a vote is one of {', '.join(CHOICES)}, with a strength of 1 or 2 or none")
+    if seconds is not None and not 0 <= seconds <= LONGEST:
+        raise UserError(f"the seconds of a vote are 0 to {LONGEST}, or none")
 
 
 def _connect(database: Path, patience: float) -> sqlite3.Connection:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import jinja2
@@ -25,6 +25,25 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One of the answers to a pair, as a vote holds it, with its words."""
+
+    choice: str
+    strength: int | None
+    label: str
+
+
+THREE = (Answer("A", None, "A"), Answer("B", None, "B"), Answer("tie", None, "Equally good"))
+FIVE = (
+    Answer("A", 2, "A is clearly better"),
+    Answer("A", 1, "A is slightly better"),
+    Answer("tie", None, "Equally good"),
+    Answer("B", 1, "B is slightly better"),
+    Answer("B", 2, "B is clearly better"),
+)
+
+
 @dataclass(kw_only=True)
 class PageOptions(Options):
     """What is asked beside the choice."""
@@ -32,6 +51,10 @@ class PageOptions(Options):
     five_point: bool = option(False, "Ask for a clear or a slight preference too: five answers instead of three.")
     comments: bool = option(False, "Offer a field for a comment on each pair.")
     break_every: int = option(25, "Votes after which a break is suggested; 0: never.", least=0)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        return FIVE if self.five_point else THREE
 
 
 @dataclass(frozen=True)
@@ -81,7 +104,9 @@ def make_page(folder: Path, options: PageOptions, store: str, **settings) -> Pag
         settings: what that store needs to know; plain JSON values.
     """
     instructions, practice = read_parts(folder)
-    asked = {**options.to_dict(), "practice": practice, "comment_length": COMMENT_LENGTH, **settings}
+    answers = [asdict(answer) for answer in options.answers]
+    asked = {"answers": answers, "comments": options.comments, "break_every": options.break_every}
+    asked |= {"practice": practice, "comment_length": COMMENT_LENGTH, **settings}
     style, script = _source("page.css"), _source("words.js", f"{store}_store.js", "page.js")
     policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; img-src data:; base-uri 'none'; "
     policy += f"form-action 'none'; connect-src {chr(39)}{'self' if store == 'server' else 'none'}{chr(39)}"

@@ -2,7 +2,7 @@
 
 const find = (id) => document.getElementById(id);
 const settings = JSON.parse(find("settings").textContent);
-const choices = settings.five_point ? WORDS.five : WORDS.three;
+const choices = settings.answers;
 const store = makeStore(settings, say);
 let shown = null; // { assignment or practice, answered } of what is on the page
 let practised = 0;
@@ -41,7 +41,7 @@ function drawChoices() {
     label.append(radio, key, document.createTextNode(` ${one.label}`));
     find("choices").append(label);
   });
-  find("choices").className = settings.five_point ? "five" : "three";
+  find("choices").classList.toggle("five", choices.length === 5);
   find("keys").textContent = WORDS.keys(choices.length);
   find("comment").maxLength = settings.comment_length;
 }

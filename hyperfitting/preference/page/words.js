@@ -1,18 +1,6 @@
 "use strict";
 
 const WORDS = {
-  three: [
-    { choice: "A", strength: null, label: "A" },
-    { choice: "B", strength: null, label: "B" },
-    { choice: "tie", strength: null, label: "Equally good" },
-  ],
-  five: [
-    { choice: "A", strength: 2, label: "A is clearly better" },
-    { choice: "A", strength: 1, label: "A is slightly better" },
-    { choice: "tie", strength: null, label: "Equally good" },
-    { choice: "B", strength: 1, label: "B is slightly better" },
-    { choice: "B", strength: 2, label: "B is clearly better" },
-  ],
   pair: (number, total) => `Pair ${number} of ${total}`,
   practice: (number, total) => `Practice ${number} of ${total}`,
   keys: (count) => `Keys: 1 to ${count}, then Enter`,
