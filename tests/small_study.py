@@ -4,7 +4,9 @@ from hyperfitting.preference.study import Assignment, Pair, Study
 
 # None of these may reach a browser, nor a file that an annotator gets.
 HIDDEN = ("zz-llama-tuned", "zz-llama-base", "zz-original", "zz-news-corpus", "zz-context", "greedy", "nucleus")
-SCRIPT = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> &amp; <b>bold</b>"
+SCRIPT = (
+    "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> &amp; <b>bold</b>"
+)
 BIDI = "left \u202eright to left\u202c \u2066isolate"
 LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän" * 8
 
@@ -12,7 +14,10 @@ LONG_WORD = "Donaudampfschifffahrtsgesellschaftskapitän" * 8
 def small_pairs(contexts: int = 6) -> list[Pair]:
     pairs = []
     for number in range(contexts):
-        sides = [f"Text {number} of the first kind goes on here. " * 6, f"Text {number} of the other kind goes on here. " * 6]
+        sides = [
+            f"Text {number} of the first kind goes on here. " * 6,
+            f"Text {number} of the other kind goes on here. " * 6,
+        ]
         sides[0] += {0: SCRIPT, 1: BIDI, 2: "nul \0 and a tab \t", 3: LONG_WORD}.get(number, "")
         pairs.append(
             Pair(

@@ -35,7 +35,10 @@ def handed_back(study, annotator=0, choices=("A", "B", "tie", "A", "B", "tie", "
     """What the offline page saves."""
     who = study.annotators()[annotator]
     items = study.items(who, open_only=False)
-    votes = [{"assignment": i.assignment, "choice": c, "strength": None, "comment": "", "seconds": 2.5} for i, c in zip(items, choices)]  # noqa: B905
+    votes = [
+        {"assignment": i.assignment, "choice": c, "strength": None, "comment": "", "seconds": 2.5}
+        for i, c in zip(items, choices)
+    ]  # noqa: B905
     return {"ticket": ticket(who), "consented": 1.0, "votes": votes, **more}
 
 
@@ -62,7 +65,10 @@ def test_an_offline_file_enters_once(study, tmp_path, capsys):
     assert study.annotators()[0].consented is not None and study.annotators()[1].consented is None
     other = write(tmp_path / "other.json", handed_back(study, choices=("A", "A", "tie", "A", "B", "tie", "B")))
     assert take_in(study, other) == 0
-    assert "0 votes stored, 5 were there already, 2 differ from the vote that was there, which stays" in capsys.readouterr().out
+    assert (
+        "0 votes stored, 5 were there already, 2 differ from the vote that was there, which stays"
+        in capsys.readouterr().out
+    )
     assert [v.side for v in study.votes()] == ["A", "B", "tie", "A", "B", "tie", "A"]
 
 
@@ -100,7 +106,13 @@ def test_csv_there_and_back_and_no_formula_in_it(tmp_path, capsys):
         table.writerows(rows)
     assert take_in(study, file) == 0 and "5 votes stored" in (shown := capsys.readouterr().out)
     assert "3 pairs without an answer" in shown
-    assert [(v.side, v.strength) for v in study.votes()] == [("A", None), ("tie", None), ("B", None), ("tie", None), ("A", 1)]
+    assert [(v.side, v.strength) for v in study.votes()] == [
+        ("A", None),
+        ("tie", None),
+        ("B", None),
+        ("tie", None),
+        ("A", 1),
+    ]
 
 
 def test_only_what_is_open_goes_out_and_nothing_is_overwritten(study, export, tmp_path, capsys):
@@ -129,17 +141,29 @@ def of_another(study):
 REFUSED = {
     "not JSON": (lambda study: None, "line 1 is damaged"),
     "another file": (lambda study: {"rows": []}, "neither the votes of an offline page nor an export of Label Studio"),
-    "a foreign ticket": (lambda study: handed_back(study, ticket="0" * 32), "line 6: the ticket is that of no annotator"),
+    "a foreign ticket": (
+        lambda study: handed_back(study, ticket="0" * 32),
+        "line 6: the ticket is that of no annotator",
+    ),
     "no ticket": (lambda study: handed_back(study, ticket=None), "line 6: the ticket is that of no annotator"),
-    "nobody agreed": (lambda study: handed_back(study, consented=None), "line 1: it does not say that its annotator has agreed"),
+    "nobody agreed": (
+        lambda study: handed_back(study, consented=None),
+        "line 1: it does not say that its annotator has agreed",
+    ),
     "a pair of another": (of_another, "line 13: this pair was not assigned to this annotator"),
     "a guessed id": (lambda study: vote_of(study, assignment=FOREIGN), "line 20: this pair was not assigned"),
     "no id": (lambda study: vote_of(study, assignment=3), "vote 3: the vote names no assignment"),
     "an unknown choice": (lambda study: vote_of(study, choice="C"), "line 20: a vote is one of A, B, tie"),
     "no choice": (lambda study: vote_of(study, choice=None), "line 20: the vote holds no choice"),
-    "a strength of 9": (lambda study: vote_of(study, strength=9), "line 20: a vote is one of A, B, tie, with a strength"),
+    "a strength of 9": (
+        lambda study: vote_of(study, strength=9),
+        "line 20: a vote is one of A, B, tie, with a strength",
+    ),
     "endless seconds": (lambda study: vote_of(study, seconds=float("inf")), "line 20: the seconds of a vote are"),
-    "a comment that is a list": (lambda study: vote_of(study, comment=["x"]), "line 20: the comment of a vote is a text"),
+    "a comment that is a list": (
+        lambda study: vote_of(study, comment=["x"]),
+        "line 20: the comment of a vote is a text",
+    ),
     "another key": (lambda study: vote_of(study, outcome=1), "line 20: a vote is an object with assignment"),
     "no task": (lambda study: [3], "task 1: an export of Label Studio"),
     "no result": (lambda study: [{"data": {}, "annotations": [{}]}], "task 1: an annotation holds no result"),

@@ -32,8 +32,12 @@ class ExportOptions(PageOptions, Options):
     """What is written."""
 
     study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
-    format: str = option("html", "A page that works without a server, tasks of Label Studio, or a table.", choices=tuple(FORMATS))
-    output_dir: str = option(REQUIRED, "Folder of one file for each annotator, with the pairs without a vote.", path=True)
+    format: str = option(
+        "html", "A page that works without a server, tasks of Label Studio, or a table.", choices=tuple(FORMATS)
+    )
+    output_dir: str = option(
+        REQUIRED, "Folder of one file for each annotator, with the pairs without a vote.", path=True
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,9 +58,16 @@ def _run(arguments: list[str] | None) -> None:
 
     study, output = Study(options.study), Path(options.output_dir)
     stems = [(one, output / f"annotator-{one.annotator + 1:02}") for one in study.annotators()]
-    there = [stem.name for _, stem in stems for suffix in (".html", ".json", ".csv") if stem.with_name(stem.name + suffix).exists()]
+    there = [
+        stem.name
+        for _, stem in stems
+        for suffix in (".html", ".json", ".csv")
+        if stem.with_name(stem.name + suffix).exists()
+    ]
     if there and not invocation.overwrite:
-        raise UserError(f"{output} holds files of {there[0]}: replace them with --overwrite, or set another --output_dir")
+        raise UserError(
+            f"{output} holds files of {there[0]}: replace them with --overwrite, or set another --output_dir"
+        )
     output.mkdir(parents=True, exist_ok=True)
     page = PageOptions(**{name: getattr(options, name) for name in PageOptions.__dataclass_fields__})
     written = {path: None for one, stem in stems for path in FORMATS[options.format](study, one, stem, page)}

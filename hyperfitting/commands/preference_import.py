@@ -18,7 +18,10 @@ class ImportOptions(Options):
 
     study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
     files: tuple[str, ...] = option(
-        (), "What annotators handed back: JSON of an exported page or of Label Studio, or CSV.", words="positional", metavar="FILE"
+        (),
+        "What annotators handed back: JSON of an exported page or of Label Studio, or CSV.",
+        words="positional",
+        metavar="FILE",
     )
 
 

@@ -24,9 +24,13 @@ class ServeOptions(PageOptions, Options):
     host: str = option("127.0.0.1", "Address to listen on; the default is reached from this machine alone.")
     port: int = option(8017, "Port to listen on; 0: any that is free.", least=0, greatest=65535)
     public_url: str | None = option(
-        None, "Address that annotators use when it is not that of host and port, such as of a proxy with TLS.", metavar="URL"
+        None,
+        "Address that annotators use when it is not that of host and port, such as of a proxy with TLS.",
+        metavar="URL",
     )
-    register: int = option(0, "People without a link who may take a place; 0: none. The last places are theirs.", least=0)
+    register: int = option(
+        0, "People without a link who may take a place; 0: none. The last places are theirs.", least=0
+    )
     completion_code: str | None = option(None, "Shown to those who have answered everything, as Prolific asks for.")
 
 

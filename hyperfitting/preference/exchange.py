@@ -182,7 +182,9 @@ def _read_json(path: Path, text: str) -> Iterator[Returned]:
         return _read_offline(path, text, found)
     if isinstance(found, list):
         return _read_label_studio(path, text, found)
-    raise UserError(f"{path}, line 1: these are neither the votes of an offline page nor an export of Label Studio (JSON)")
+    raise UserError(
+        f"{path}, line 1: these are neither the votes of an offline page nor an export of Label Studio (JSON)"
+    )
 
 
 def _read_offline(path: Path, text: str, found: dict) -> Iterator[Returned]:
@@ -202,7 +204,9 @@ def _read_label_studio(path: Path, text: str, found: list) -> Iterator[Returned]
         data = task.get("data") if isinstance(task, dict) else None
         annotations = task.get("annotations") if isinstance(task, dict) else None
         if not isinstance(data, dict) or not isinstance(annotations, list):
-            raise UserError(f"{path}, task {number}: an export of Label Studio (JSON) holds data and annotations in each task")
+            raise UserError(
+                f"{path}, task {number}: an export of Label Studio (JSON) holds data and annotations in each task"
+            )
         place = _place(text, data.get("assignment"), f"task {number}")
         answers = [_annotation(path, place, one) for one in annotations]
         for values in [one for one in answers if one] or [{"choice": None}]:

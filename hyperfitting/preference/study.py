@@ -319,7 +319,9 @@ class Study:
         owner = self._db.execute("SELECT annotator FROM assignments WHERE assignment = ?", (assignment,)).fetchone()
         if owner is None or owner[0] != annotator.annotator:
             raise UserError("this pair was not assigned to this annotator")
-        comment = comment.encode(errors="replace").decode()  # half a character, which JSON may hold and a database may not
+        comment = comment.encode(
+            errors="replace"
+        ).decode()  # half a character, which JSON may hold and a database may not
         row = (assignment, choice, strength, comment[:COMMENT_LENGTH], seconds, time.time())
         with self._writing():
             done = self._db.execute(
@@ -331,9 +333,7 @@ class Study:
 
     def choice(self, assignment: str) -> tuple[str, int | None] | None:
         """(choice, strength) of the vote on an assignment; None when there is none."""
-        return self._db.execute(
-            "SELECT choice, strength FROM votes WHERE assignment = ?", (assignment,)
-        ).fetchone()
+        return self._db.execute("SELECT choice, strength FROM votes WHERE assignment = ?", (assignment,)).fetchone()
 
     def votes(self, kind: str = "person") -> list[Vote]:
         """All votes of people, or of judges, in the order in which they came."""

@@ -33,7 +33,13 @@ class Address:
     def __post_init__(self):
         if self.public is not None:
             parts = urlsplit(self.public)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.netloc
+                or parts.query
+                or parts.fragment
+                or "@" in parts.netloc
+            ):
                 raise UserError(f"--public_url must be as https://study.example.org, not {self.public!r}")
         elif self.host in ("0.0.0.0", "::", ""):
             raise UserError(f"--host {self.host} listens everywhere: say where annotators reach it with --public_url")
@@ -110,9 +116,13 @@ def _introduce(study: Study, address: Address, serving: Serving, say: Callable[[
         done, total = study.progress(annotator)
         say(f"annotator {annotator.annotator + 1}: {address.url}#{annotator.secret}  ({done} of {total} votes)")
     if serving.places:
-        say(f"up to {serving.places} people register at {address.url} (Prolific: {address.url}?PROLIFIC_PID={{{{%PROLIFIC_PID%}}}})")
+        say(
+            f"up to {serving.places} people register at {address.url} (Prolific: {address.url}?PROLIFIC_PID={{{{%PROLIFIC_PID%}}}})"
+        )
     if address.host not in LOOPBACK:
-        say(f"note: {address.host} is reachable from other machines; over http, whoever carries the traffic can read it")
+        say(
+            f"note: {address.host} is reachable from other machines; over http, whoever carries the traffic can read it"
+        )
     say("serving; Ctrl-C ends it")
 
 
@@ -129,7 +139,9 @@ def _listen(address: Address) -> socket.socket:
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=CONNECTIONS)
     except OSError as error:
-        raise UserError(f"cannot listen on {address.host}, port {address.port}: {error.strerror or error}; set --port or --host") from None
+        raise UserError(
+            f"cannot listen on {address.host}, port {address.port}: {error.strerror or error}; set --port or --host"
+        ) from None
 
 
 def _config(uvicorn, app):
@@ -165,7 +177,9 @@ class _Troubles:
 
     def met(self, what: str) -> None:
         if what != self.now:
-            self.say(f"votes cannot be stored: {what}; annotators are asked to wait, and nothing that was stored is lost")
+            self.say(
+                f"votes cannot be stored: {what}; annotators are asked to wait, and nothing that was stored is lost"
+            )
         self.now = what
 
     def over(self) -> None:
