@@ -37,8 +37,8 @@ def handed_back(study, annotator=0, choices=("A", "B", "tie", "A", "B", "tie", "
     items = study.items(who, open_only=False)
     votes = [
         {"assignment": i.assignment, "choice": c, "strength": None, "comment": "", "seconds": 2.5}
-        for i, c in zip(items, choices)
-    ]  # noqa: B905
+        for i, c in zip(items, choices, strict=False)
+    ]
     return {"ticket": ticket(who), "consented": 1.0, "votes": votes, **more}
 
 

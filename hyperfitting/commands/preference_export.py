@@ -31,7 +31,9 @@ class ExportInvocation(Invocation):
 class ExportOptions(PageOptions, Options):
     """What is written."""
 
-    study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
     format: str = option(
         "html", "A page that works without a server, tasks of Label Studio, or a table.", choices=tuple(FORMATS)
     )

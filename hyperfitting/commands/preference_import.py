@@ -16,7 +16,9 @@ from .reporting import run_reporting_errors
 class ImportOptions(Options):
     """What is read."""
 
-    study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
     files: tuple[str, ...] = option(
         (),
         "What annotators handed back: JSON of an exported page or of Label Studio, or CSV.",

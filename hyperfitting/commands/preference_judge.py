@@ -34,7 +34,9 @@ class JudgeInvocation(Invocation):
 class JudgeOptions(Options):
     """Who judges what."""
 
-    study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
     model: str = option(REQUIRED, "Name of a model at the endpoint, or else a Hub id or local folder.", path=True)
     endpoint: str | None = option(None, "OpenAI-compatible endpoint; default: the model runs here.", metavar="URL")
     max_tokens: int = option(512, "Length of an answer.", least=1)

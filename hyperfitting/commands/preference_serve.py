@@ -20,7 +20,9 @@ EPILOG = """examples:
 class ServeOptions(PageOptions, Options):
     """Who is let in, and where."""
 
-    study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
     host: str = option("127.0.0.1", "Address to listen on; the default is reached from this machine alone.")
     port: int = option(8017, "Port to listen on; 0: any that is free.", least=0, greatest=65535)
     public_url: str | None = option(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from ...errors import UserError
 from ...files import lock_file
 from ...terminal import Progress
-from ..page import PLACEHOLDER, Page, PageOptions, make_page, read_parts
+from ..page import PLACEHOLDER, PageOptions, make_page, read_parts
 from ..study import Study
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -123,7 +123,7 @@ def _introduce(study: Study, address: Address, serving: Serving, say: Callable[[
         say(
             f"note: {address.host} is reachable from other machines; over http, whoever carries the traffic can read it"
         )
-    say("serving; Ctrl-C ends it")
+    say(f"serving at {address.url}; Ctrl-C ends it")
 
 
 def _asked(study: Study) -> int:
