@@ -9,12 +9,23 @@ import yaml
 from conftest import LAUNCH, REPOSITORY, flags, run
 
 from hyperfitting import Recipe, RecipeError
-from hyperfitting.commands import convert, generate, hyperfit, main, score
+from hyperfitting.commands import (
+    convert,
+    generate,
+    hyperfit,
+    main,
+    preference_export,
+    preference_import,
+    preference_judge,
+    preference_serve,
+    score,
+)
 from hyperfitting.commands.command_line import read_command_line
 from hyperfitting.options import REQUIRED, Options, OptionsError, field_help, name_and_place, option
 
 # Every option of every command: a new one is a decision.
 INVOCATION = {"config": (None, "str | None")}
+PAGE = {"five_point": (False, "bool"), "comments": (False, "bool"), "break_every": (25, "int")}
 FROZEN = {
     hyperfit.FitInvocation: {
         **INVOCATION,
@@ -122,6 +133,36 @@ FROZEN = {
         "trust_remote_code": (False, "bool"),
         "output_dir": (REQUIRED, "str"),
         "latex": (False, "bool"),
+    },
+    preference_serve.ServeOptions: {
+        **PAGE,
+        "study": (REQUIRED, "str"),
+        "host": ("127.0.0.1", "str"),
+        "port": (8017, "int"),
+        "public_url": (None, "str | None"),
+        "register": (0, "int"),
+        "completion_code": (None, "str | None"),
+    },
+    preference_export.ExportInvocation: {**INVOCATION, "overwrite": (False, "bool")},
+    preference_export.ExportOptions: {
+        **PAGE,
+        "study": (REQUIRED, "str"),
+        "format": ("html", "str"),
+        "output_dir": (REQUIRED, "str"),
+    },
+    preference_import.ImportOptions: {"study": (REQUIRED, "str"), "files": ((), "tuple[str, ...]")},
+    preference_judge.JudgeInvocation: {
+        **INVOCATION,
+        "concurrency": (8, "int"),
+        "api_key_variable": ("OPENAI_API_KEY", "str"),
+    },
+    preference_judge.JudgeOptions: {
+        "study": (REQUIRED, "str"),
+        "model": (REQUIRED, "str"),
+        "endpoint": (None, "str | None"),
+        "max_tokens": (512, "int"),
+        "dtype": ("auto", "str"),
+        "trust_remote_code": (False, "bool"),
     },
 }
 

@@ -399,7 +399,7 @@ def test_what_cannot_be_served(tmp_path, capsys, monkeypatch):
             ([study.folder, "--port", 0, "--register", 3], "more than the 2 annotators"),
             ([study.folder, "--port", 70_000], "port must be at most 65535"),
             ([study.folder, "--break_evry", 3], "did you mean '--break_every'"),
-            ([], "study"),
+            ([], "required: STUDY"),
         ):
             assert preference_serve.main([str(word) for word in words]) == 2
             assert message in (shown := capsys.readouterr().err) and "Traceback" not in shown, shown

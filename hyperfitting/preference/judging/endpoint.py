@@ -84,6 +84,8 @@ class EndpointJudge:
         }
         why, pause = "", self.pause
         for _ in range(TRIES):
+            if self.over.is_set():
+                break
             why, wanted, reply = self._try(key, body)
             if reply is not None:
                 return reply
@@ -102,6 +104,7 @@ class EndpointJudge:
             asked = answer.headers.get("retry-after", "")
             return f"status {answer.status_code}", float(asked) if asked.isdigit() else 0.0, None
         if answer.status_code != 200:
+            self.over.set()  # the other threads ask no more
             raise UserError(
                 f"{self.url} refuses: status {answer.status_code}, {answer.text[:300]!r}; see --endpoint, --model and --api_key_variable"
             )
