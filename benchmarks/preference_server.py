@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 from common import median_range, report
 
 from hyperfitting.preference.study import Assignment, Pair, Study
@@ -91,6 +92,7 @@ def measure(clients: int, votes: int) -> dict:
         server, port = start(study)
         try:
             seconds, done = asyncio.run(run_clients(port, [one.secret for one in study.annotators()]))
+            used = psutil.Process(server.pid).cpu_times()
         finally:
             server.terminate()
             server.communicate()
@@ -101,6 +103,7 @@ def measure(clients: int, votes: int) -> dict:
         "votes_per_second": len(acknowledged) / seconds,
         "p50_ms": float(np.quantile(latencies, 0.5)) * 1000,
         "p99_ms": float(np.quantile(latencies, 0.99)) * 1000,
+        "server_cpu_ms": (used.user + used.system) / len(acknowledged) * 1000,
         "votes": len(acknowledged),
     }
 
@@ -119,11 +122,11 @@ def main() -> None:
         [f"{clients:,}", f"{rounds[0]['votes']:,}"]
         + [
             median_range([one[key] for one in rounds], digits)
-            for key, digits in (("votes_per_second", 0), ("p50_ms", 1), ("p99_ms", 1))
+            for key, digits in (("votes_per_second", 0), ("p50_ms", 1), ("p99_ms", 1), ("server_cpu_ms", 1))
         ]
         for clients, rounds in measured.items()
     ]
-    columns = ["clients at once", "votes", "votes/s", "median, ms", "p99, ms"]
+    columns = ["clients at once", "votes", "votes/s", "median, ms", "p99, ms", "server's CPU ms/vote"]
     report(
         "preference-server", "Votes on a study's server, each synced to the disk", columns, rows, {"rounds": measured}
     )

@@ -1,14 +1,10 @@
 """The answers of the server. Nothing leaves it but the page, opaque ids, the two texts of a pair and how far a person is."""
 
-import asyncio
 import json
 import secrets
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
 
 import anyio
 from starlette.applications import Starlette
@@ -21,27 +17,11 @@ from ...errors import UserError
 from ..ballots import Ballot
 from ..page import Page
 from ..study import Annotator, Study
+from .desk import Desk
 from .guard import Guard, Guesses, refused
 
 BODY = 64 * 1024  # bytes of a request; the longest comment fits in
 BODY_SECONDS = 20.0
-PATIENCE = 5.0  # seconds that a request waits for a database that another process has locked
-_Found = TypeVar("_Found")
-
-
-class Desk:
-    """One thread with the study: what it is asked is done in turn, so that requests never wait for each other's locks."""
-
-    def __init__(self, folder: Path):
-        self._pool = ThreadPoolExecutor(1)
-        self._study = self._pool.submit(Study, folder, PATIENCE).result()
-
-    async def ask(self, work: Callable[[Study], _Found]) -> _Found:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, self._study)
-
-    def close(self) -> None:
-        self._pool.submit(self._study.close)
-        self._pool.shutdown()
 
 
 @dataclass(frozen=True)
@@ -81,29 +61,25 @@ class Service:
         return HTMLResponse(self.page.html)
 
     async def open(self, request: Request) -> JSONResponse:
-        annotator = await self._who(request)
-        return JSONResponse(await self.desk.ask(lambda study: self._state(study, annotator)))
+        return JSONResponse(await self._serve(request, self._state))
 
     async def consent(self, request: Request) -> JSONResponse:
-        annotator = await self._who(request)
-
-        def work(study: Study) -> dict:
+        def work(study: Study, annotator: Annotator) -> dict:
             study.consent(annotator)
             return self._state(study, annotator, consented=True)
 
-        return JSONResponse(await self.desk.ask(work))
+        return JSONResponse(await self._serve(request, work, writes=True))
 
     async def vote(self, request: Request) -> JSONResponse:
-        annotator = await self._who(request)
         ballot = Ballot.read(await _read_json(request))
-        if annotator.consented is None:
-            raise UserError("this annotator has not agreed to take part yet")
 
-        def work(study: Study) -> dict:
-            stored = ballot.cast(study, annotator)  # on the disk when it returns: only then is it acknowledged
+        def work(study: Study, annotator: Annotator) -> dict:
+            if annotator.consented is None:
+                raise UserError("this annotator has not agreed to take part yet")
+            stored = ballot.cast(study, annotator)
             return {**self._state(study, annotator), "stored": stored}
 
-        answer = await self.desk.ask(work)
+        answer = await self._serve(request, work, writes=True)  # only now is it on the disk, and may be acknowledged
         if answer["stored"]:
             self.voted()
         return JSONResponse(answer)
@@ -112,23 +88,28 @@ class Service:
         panel = (await _read_json(request)).get("panel") or secrets.token_urlsafe(24)
         if not (isinstance(panel, str) and panel.isascii() and panel.isprintable() and len(panel) <= 64):
             raise UserError("the id of a participant has up to 64 letters and digits")
-        annotator = await self.desk.ask(lambda study: study.claim(panel, self.places))
+        annotator = await self.desk.ask(lambda study: study.claim(panel, self.places), writes=True)
         if annotator is None:
             raise UserError("All places of this study are taken. Thank you for your interest.")
         return JSONResponse({"secret": annotator.secret})
 
-    async def _who(self, request: Request) -> Annotator:
-        """The annotator whose secret comes with a request."""
+    async def _serve(self, request: Request, work: Callable[[Study, Annotator], dict], writes: bool = False) -> dict:
+        """What `work` finds for the annotator whose secret comes with a request."""
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         address = request.client.host
         if wait := self.guesses.wait(address, secret):
             raise HTTPException(429, "Too many wrong links were tried from here.", {"Retry-After": str(wait)})
-        annotator = await self.desk.ask(lambda study: study.annotator(secret)) if kind == "Bearer" else None
-        if annotator is None:
+
+        def job(study: Study) -> dict | None:
+            annotator = study.annotator(secret)
+            return annotator and work(study, annotator)
+
+        answer = await self.desk.ask(job, writes) if kind == "Bearer" else None
+        if answer is None:
             self.guesses.wrong(address)
             raise HTTPException(401, "this link is not known here", {"WWW-Authenticate": "Bearer"})
         self.guesses.right(secret)
-        return annotator
+        return answer
 
     def _state(self, study: Study, annotator: Annotator, consented: bool = False) -> dict:
         """What a person is shown next, and nothing that says more."""

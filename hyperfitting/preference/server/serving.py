@@ -77,7 +77,8 @@ def serve(folder: Path, serving: Serving, say: Callable[[str], None], progress: 
         UserError: it is served already, its address is taken, or a library is missing.
     """
     uvicorn = _import_uvicorn()
-    from .app import Desk, Service
+    from .app import Service
+    from .desk import Desk
     from .guard import Guesses
 
     study = Study(folder)
