@@ -70,7 +70,9 @@ def vote_results(study: Study, votes: Sequence[Vote], baseline: str | None = Non
         conditions=conditions,
         scored=scored,
         by_source={c.name: by_source(c, scored[c.name]) for c in voted if len(c.first.sources) > 1},
-        differences=compare(scored, voted, base, [m for m in columns if vote_metric(m).paired]) if len(voted) > 1 else [],
+        differences=compare(scored, voted, base, [m for m in columns if vote_metric(m).paired])
+        if len(voted) > 1
+        else [],
         columns=columns,
         notes=[],
         curves={condition.name: {} for condition in conditions},

@@ -33,5 +33,6 @@ def vote_metric(name: str, against: str = "the other text", unit: str = "tokens"
         digits=1,
         column=20 + 10 * list(OUTCOMES).index(outcome) + length / 1e6,
         crossed=True,
-        paired=outcome != "loss",  # 100 less preferred or equal: its differences would only make Holm's correction stricter
+        paired=outcome
+        != "loss",  # 100 less preferred or equal: its differences would only make Holm's correction stricter
     )
