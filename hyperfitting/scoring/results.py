@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet
+from .cells import Section
 from .conditions import Condition, check_names, originals, same_contexts, with_other_contexts
 from .descriptions import NEEDS
 from .differences import Difference, compare
@@ -36,6 +37,7 @@ class Results:
         differences: paired, from the baseline.
         columns: metrics of the table.
         notes: sentences that belong under it.
+        sections: further tables, such as on the annotators of a study.
         quotes: condition -> quotations of training rows in the texts of its first seed, longest first.
     """
 
@@ -47,6 +49,7 @@ class Results:
     notes: list[str]
     curves: dict[str, dict]
     quotes: dict[str, list[Quote]] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
     train: "TrainRows | None" = None
 
     def to_json(self) -> dict:
@@ -58,6 +61,7 @@ class Results:
             "conditions": [self._condition_json(condition) for condition in self.conditions],
             "differences": [asdict(difference) for difference in self.differences],
             "notes": self.notes,
+            "sections": [section.to_json() for section in self.sections],
         }
 
     def _condition_json(self, condition: Condition) -> dict:
@@ -135,11 +139,11 @@ def score_conditions(
     }
     with_tokens = [c for c in shown if train and c.first.has_tokens]  # true continuations may be words alone
     quotes = {c.name: longest_quotes(c.first, train.rows, tokenizers(c.first)) for c in with_tokens}
-    by_source = {c.name: _by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
+    parts = {c.name: by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
     return Results(
         conditions=shown,
         scored=scored,
-        by_source=by_source,
+        by_source=parts,
         differences=differences,
         columns=columns,
         notes=[*notes, *_notes_on_duplicates(shown)],
@@ -198,7 +202,8 @@ def _notes_on_duplicates(conditions: Sequence[Condition]) -> list[str]:
     ]
 
 
-def _by_source(condition: Condition, scores: dict[str, Score]) -> Scored:
+def by_source(condition: Condition, scores: dict[str, Score]) -> Scored:
+    """Corpus of the contexts -> metric -> score over its texts alone."""
     sources = np.array([text.source for text in condition.first.texts])
     return {
         source: {name: s.of(sources == source) for name, s in scores.items() if s.values.shape[1] == len(sources)}
