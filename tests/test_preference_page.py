@@ -74,7 +74,7 @@ def until(true, seconds=20):
     deadline = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
+        time.sleep(0.05)
     return found
 
 
