@@ -71,7 +71,7 @@ def _run(arguments: list[str] | None) -> None:
             f"{output} holds files of {there[0]}: replace them with --overwrite, or set another --output_dir"
         )
     output.mkdir(parents=True, exist_ok=True)
-    page = PageOptions(**{name: getattr(options, name) for name in PageOptions.__dataclass_fields__})
+    page = PageOptions.of(options)
     written = {path: None for one, stem in stems for path in FORMATS[options.format](study, one, stem, page)}
     say = make_console().print
     for path in written:

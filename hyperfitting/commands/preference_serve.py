@@ -51,7 +51,7 @@ def _run(arguments: list[str] | None) -> None:
     )
     from ..terminal import Progress, make_console, printable
 
-    page = PageOptions(**{name: getattr(options, name) for name in PageOptions.__dataclass_fields__})
+    page = PageOptions.of(options)
     address = Address(options.host, options.port, options.public_url)
     serving = Serving(address, page, places=options.register, code=options.completion_code)
     console = make_console()

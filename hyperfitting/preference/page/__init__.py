@@ -52,6 +52,11 @@ class PageOptions(Options):
     comments: bool = option(False, "Offer a field for a comment on each pair.")
     break_every: int = option(25, "Votes after which a break is suggested; 0: never.", least=0)
 
+    @classmethod
+    def of(cls, options: "PageOptions") -> "PageOptions":
+        """These options alone, of a command that has more."""
+        return cls(**{name: getattr(options, name) for name in cls.__dataclass_fields__})
+
     @property
     def answers(self) -> tuple[Answer, ...]:
         return FIVE if self.five_point else THREE
