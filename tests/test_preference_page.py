@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 import time
 from pathlib import Path
 
 import pytest
+from chromium import start_chromium
 from served import serving
 from small_study import HIDDEN, small_study
 
@@ -18,23 +18,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 PRACTICE = len((Path(page.__file__).parent / "practice.jsonl").read_text().splitlines())
 
 
-def start_chromium():
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    quiet = "disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for flag in ("headless=new", "no-sandbox", *quiet.split()):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
-    driver.set_window_size(1280, 900)
-    return driver
-
-
 @pytest.fixture(scope="module")
 def browser():
-    driver = start_chromium()
+    driver = start_chromium("browser", "performance")
+    driver.set_window_size(1280, 900)
     yield driver
     driver.quit()
 
