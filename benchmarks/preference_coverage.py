@@ -12,12 +12,11 @@ import argparse
 import numpy as np
 from common import report
 
-from hyperfitting.preference.power import Size, quick_voters
+from hyperfitting.preference.power import SAME_VOTERS, Size, quick_voters
 from hyperfitting.preference.simulation import Effects, expected_shares, leaning_of, simulate
 from hyperfitting.scoring.crossed import crossed_sign_flip_p, influence, two_way
 from hyperfitting.scoring.statistics import permutation_p
 
-SAME_VOTERS = 20  # studies in a row with one draw of who is asked what: drawing takes longer than voting
 PERMUTATIONS = 1000
 RESAMPLES = 400  # of the pigeonhole bootstrap, in every fourth study
 SCENARIOS = {

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from ..errors import UserError
 from ..records import GeneratedText, GenerationSet
 from ..scoring.conditions import Condition
 from ..scoring.differences import compare
@@ -13,12 +14,31 @@ from ..scoring.vote_metrics import OUTCOMES, vote_metric
 from .pairs import ORIGINAL
 from .study import Pair, Study, Vote
 
+NO_VOTES = "{} has no votes yet: `hyperfitting preference status` says how far it is"
 Scored = dict[str, dict[str, Score]]  # condition -> metric -> score
 
 
 def table_votes(study: Study, without: Collection[int] = ()) -> list[Vote]:
     """What people voted on the pairs of the table: no repeats, no checks, and nothing of the annotators `without`."""
     return [vote for vote in study.votes() if vote.role == "vote" and vote.annotator not in without]
+
+
+def outcomes_of(study: Study) -> np.ndarray:
+    """(conditions, annotators, contexts) outcomes of the votes at the longest length, NaN where an annotator has not voted.
+
+    Raises:
+        UserError: there are no votes.
+    """
+    votes = [vote for vote in table_votes(study) if vote.length == max(study.facts["lengths"])]
+    if not votes:
+        raise UserError(NO_VOTES.format(study.folder))
+    names = study.facts["conditions"]
+    people = {one: row for row, one in enumerate(sorted({vote.annotator for vote in votes}))}
+    contexts = {one: column for column, one in enumerate(sorted({vote.context_id for vote in votes}))}
+    found = np.full((len(names), len(people), len(contexts)), np.nan)
+    for vote in votes:
+        found[names.index(vote.condition), people[vote.annotator], contexts[vote.context_id]] = vote.outcome
+    return found[~np.isnan(found).all(axis=(1, 2))]
 
 
 def vote_scores(facts: dict, votes: Sequence[Vote], condition: str, texts: Condition) -> dict[str, Score]:

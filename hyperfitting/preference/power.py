@@ -1,5 +1,6 @@
 """What a study of some size would find, by simulation: half-widths, power, and how long its annotators read."""
 
+import bisect
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ SIZES = (50, 100, 150, 200, 300, 400, 600, 800, 1200, 1600, 2400)  # contexts th
 WANTED = 0.8  # power
 WORDS_A_MINUTE = 238  # silent reading of English non-fiction (Brysbaert 2019, a meta-analysis of 190 studies)
 SPREAD_OF_READERS = 32  # words a minute; 175 to 300 hold most adults (there)
+SAME_VOTERS = 20  # simulated studies in a row with one draw of who is asked what: drawing takes longer than voting
 DECISION = 10.0  # seconds beside reading
 
 
@@ -48,8 +50,9 @@ def outlook(size: Size, effects: Effects, share: float, difference: float, simul
     rng = np.random.default_rng(seed)
     leanings = [leaning_of(effects, value) for value in (share, share + difference)]
     found, alone, together = 0, [], []
-    for _ in range(simulations):
-        voters = quick_voters(2, size, rng)
+    for study in range(simulations):
+        if study % SAME_VOTERS == 0:
+            voters = quick_voters(2, size, rng)
         values = simulate(effects, leanings, voters, size.annotators, rng)
         values = np.where(np.isnan(values), np.nan, values >= 0.5)
         first, second = (influence(one) for one in values)
@@ -64,11 +67,12 @@ def contexts_needed(
     votes: int, annotators: int, effects: Effects, share: float, difference: float, simulations: int, seed: int = 0
 ) -> int | None:
     """The least of SIZES whose power is WANTED; None where even the largest has less."""
-    for contexts in SIZES:
-        size = Size(contexts, votes, annotators)
-        if outlook(size, effects, share, difference, simulations, seed).power >= WANTED:
-            return contexts
-    return None
+
+    def power(contexts: int) -> float:
+        return outlook(Size(contexts, votes, annotators), effects, share, difference, simulations, seed).power
+
+    place = bisect.bisect_left(SIZES, WANTED, key=power)
+    return SIZES[place] if place < len(SIZES) else None
 
 
 def reading_hours(items: int, words: float, annotators: int, seed: int = 0) -> np.ndarray:

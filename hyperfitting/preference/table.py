@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..errors import UserError
 from ..scoring.cells import DASH, Cell, Section, Table
+from ..scoring.conditions import Condition
 from ..scoring.differences import PAIRED
 from ..scoring.results import Results
 from ..scoring.tables import difference_table, score_table
@@ -12,7 +13,7 @@ from .agreement import Agreement, alpha, counts_of, fleiss_kappa
 from .annotators import Conduct, conducts
 from .cutting import ENDINGS
 from .davidson import strengths
-from .outcomes import table_votes, vote_results
+from .outcomes import NO_VOTES, Scored, table_votes, vote_results, vote_scores
 from .pairs import ORIGINAL
 from .published import SOURCE, TABLE_1
 from .study import Study, Vote
@@ -30,9 +31,36 @@ def tabulate(study: Study, baseline: str | None = None) -> Results:
     if baseline is not None and baseline not in facts["conditions"]:
         raise UserError(f"--baseline {baseline!r} is none of the conditions: {', '.join(facts['conditions'])}")
     if not votes:
-        raise UserError(f"{study.folder} has no votes yet: `hyperfitting preference status` says how far it is")
+        raise UserError(NO_VOTES.format(study.folder))
     results = vote_results(study, votes, baseline)
     return replace(results, notes=notes(facts, votes), sections=sections(study, results, baseline))
+
+
+def scores_beside(study: Study, conditions: Sequence[Condition]) -> Scored:
+    """condition -> metric -> score of the votes, for those of the conditions that a study names; values in the order of their texts.
+
+    Raises:
+        UserError: there are no votes, it names none of them, or its contexts are others.
+    """
+    facts, votes = study.facts, table_votes(study)
+    if not votes:
+        raise UserError(NO_VOTES.format(study.folder))
+    named = {condition.name: condition for condition in conditions if condition.name in facts["conditions"]}
+    if not named:
+        raise UserError(
+            f"--preference {study.folder}: it asks about {', '.join(facts['conditions'])}, and the conditions here are "
+            f"{', '.join(condition.name for condition in conditions)}: write NAME=WHERE to name them alike"
+        )
+    for name, condition in named.items():
+        if unknown := {vote.context_id for vote in votes if vote.condition == name} - set(condition.first.ids):
+            raise UserError(f"--preference {study.folder}: context {min(unknown)!r} is not in {name!r}")
+    return {name: vote_scores(facts, votes, name, condition) for name, condition in named.items()}
+
+
+def with_study(results: Results, study: Study) -> Results:
+    """Results that hold `scores_beside`, with the notes and tables of the study after their own."""
+    votes = table_votes(study)
+    return replace(results, notes=[*results.notes, *notes(study.facts, votes)], sections=sections(study, results))
 
 
 def sections(study: Study, results: Results, baseline: str | None = None) -> list[Section]:

@@ -90,6 +90,7 @@ def score_conditions(
     baseline: str | None = None,
     train: "TrainRows | None" = None,
     models: "dict[str, ModelScores] | None" = None,
+    voted: Scored | None = None,
     mauve_model: str | None = None,
     batch_size: int = 8,
     trust_remote_code: bool = False,
@@ -103,6 +104,7 @@ def score_conditions(
             be computed.
         baseline: condition that the others are compared with. Default: the first; what has other contexts is then left out.
         models: of `score_with_models`.
+        voted: condition -> metric -> score of votes on its texts.
         mauve_model: a causal LM for MAUVE's features; batch_size: its texts in a forward pass; trust_remote_code: run
             modelling code that comes with it.
         tokenizers: a set -> its tokenizer or None, to write quotations as text.
@@ -123,6 +125,7 @@ def score_conditions(
             scored[condition.name] = score(condition.sets, of_texts, train.rows if train else None)
         if condition.name in models:
             scored[condition.name] |= models[condition.name].scores
+        scored[condition.name] |= (voted or {}).get(condition.name, {})
     if mauve_model:
         from .mauve import mauve_scores
 
