@@ -133,6 +133,7 @@ FROZEN = {
         "trust_remote_code": (False, "bool"),
         "output_dir": (REQUIRED, "str"),
         "latex": (False, "bool"),
+        "preference": (None, "str | None"),
     },
     preference_serve.ServeOptions: {
         **PAGE,
