@@ -14,11 +14,17 @@ from common import report
 
 from hyperfitting.preference.power import SAME_VOTERS, Size, quick_voters
 from hyperfitting.preference.simulation import Effects, expected_shares, leaning_of, simulate
-from hyperfitting.scoring.crossed import crossed_sign_flip_p, influence, two_way
+from hyperfitting.scoring.crossed import (
+    crossed_interval,
+    crossed_paired_interval,
+    crossed_sign_flip_p,
+    influence,
+    two_way,
+)
 from hyperfitting.scoring.statistics import permutation_p
 
 PERMUTATIONS = 1000
-RESAMPLES = 400  # of the pigeonhole bootstrap, in every fourth study
+RESAMPLES, PIGEONHOLE = 400, 8  # of the pigeonhole bootstrap, in every eighth study
 SCENARIOS = {
     "nothing correlates": Effects(context=0, text=0, annotator=0, taste=0, tie_spread=0),
     "contexts correlate": Effects(context=0.5, text=0.5, annotator=0, taste=0, tie_spread=0),
@@ -34,7 +40,7 @@ def measure(effects: Effects, size: Size, share: float, studies: int, seed: int)
     rng = np.random.default_rng(seed)
     leaning = leaning_of(effects, share)
     truth = 1.0 - expected_shares(effects, leaning)[2]
-    rows = {what: {method: [] for method in METHODS} for what in ("share", "difference")}  # of (off by, half-width)
+    rows = {what: {method: [] for method in METHODS} for what in ("share", "difference")}  # of (covered, half-width)
     values, sizes = {"share": [], "difference": []}, {"sign flips, two-way (ours)": [], "sign flips of contexts": []}
     for study in range(studies):
         if study % SAME_VOTERS == 0:
@@ -48,10 +54,14 @@ def measure(effects: Effects, size: Size, share: float, studies: int, seed: int)
         ):
             values[what].append(off)
             for method, half in half_widths(parts).items():
-                rows[what][method].append((off, half))
-        if study % 4 == 0:
-            low, high = pigeonhole(votes[0], rng)
-            rows["share"]["pigeonhole bootstrap"].append((0.0 if low <= truth <= high else 9.0, (high - low) / 2))
+                rows[what][method].append((abs(off) <= half, half))
+        intervals = {"two-way (ours)": [part / 100 for part in crossed_interval(100 * votes[0])]}
+        if study % PIGEONHOLE == 0:
+            intervals["pigeonhole bootstrap"] = pigeonhole(votes[0], rng)
+        for method, (low, high) in intervals.items():
+            rows["share"][method].append((low <= truth <= high, (high - low) / 2))
+        low, high = crossed_paired_interval(votes[0], votes[1])
+        rows["difference"]["two-way (ours)"].append((low <= 0 <= high, (high - low) / 2))
         sizes["sign flips, two-way (ours)"].append(crossed_sign_flip_p(votes[0], votes[1], None, PERMUTATIONS, study))
         per_context = np.nanmean(votes, axis=1)
         sizes["sign flips of contexts"].append(permutation_p(per_context[0] - per_context[1], PERMUTATIONS, study))
@@ -61,20 +71,21 @@ def measure(effects: Effects, size: Size, share: float, studies: int, seed: int)
         found[what] = {"ideal_half_width": ideal}
         for method, pairs in methods.items():
             if pairs:
-                off, half = np.array(pairs).T
-                covered = float((np.abs(off) <= half).mean())
-                found[what][method] = {"covered": covered, "width": float(half.mean() / ideal), "studies": len(pairs)}
+                covered, half = np.array(pairs, dtype=float).T
+                found[what][method] = {
+                    "covered": float(covered.mean()),
+                    "width": float(half.mean() / ideal),
+                    "studies": len(pairs),
+                }
     found["size"] = {test: float((np.array(p) <= 0.05).mean()) for test, p in sizes.items()}
     return found
 
 
 def half_widths(added: np.ndarray) -> dict[str, float]:
-    """Ours, and what is said where annotators, or contexts too, are taken for independent."""
-    estimate = two_way(added)
+    """Of what votes add to a mean, where annotators, or contexts too, are taken for independent."""
     return {
-        "two-way (ours)": estimate.half_width(),
         "votes alone": 1.96 * float((added**2).sum()) ** 0.5,
-        "contexts alone": 1.96 * estimate.over_contexts**0.5,
+        "contexts alone": 1.96 * two_way(added).over_contexts ** 0.5,
     }
 
 
@@ -97,7 +108,9 @@ def main():
     parser.add_argument("--votes", type=int, default=3)
     options = parser.parse_args()
     cells = [(name, annotators, 0.4) for annotators in (6, 20, 50) for name in SCENARIOS]
-    cells += [("contexts and annotators", 20, 0.05)]  # as rarely as the paper's TinyLlama is preferred
+    cells += [
+        ("contexts and annotators", annotators, 0.05) for annotators in (6, 20, 50)
+    ]  # as rarely as the paper's TinyLlama is preferred
     columns = [
         "truth, annotators",
         "ideal ±",

@@ -33,7 +33,7 @@ def write_generations(folder, name, looping, seed, references=True):
                 "source": ("wiki", "news")[number % 2],
                 "context": f"Story {number} of the old house.",
             }
-            row["text"] = " ".join((fresh[:12] * 8)[:90] if rng.random() < looping else fresh) + "<|endoftext|>"
+            row["text"] = "And  so " + " ".join((fresh[:12] * 8)[:90] if rng.random() < looping else fresh)
             lines.write(json.dumps(row | ({"reference": original} if references else {})) + "\n")
 
 
@@ -150,7 +150,7 @@ def test_every_form_of_the_table_says_the_same(made):
     page = (study / "preference.html").read_text()
     assert "<title>Preferences</title>" in page and "http" not in page.replace("http-equiv", "")
     assert not any(one.secret in text for one in Study(study).annotators() for text in (page, json.dumps(found)))
-    assert "Intervals rest on 8 annotators: below 20" in page and "marker of a special token" in page
+    assert "Intervals rest on 8 annotators: below 20" in page and "double space" in page
     assert "metric:preferred_or_equal_80|unit:% of votes|votes:preferred or equal|against:original text|" in page
 
 
@@ -204,7 +204,12 @@ def test_votes_stand_in_the_scores_of_generations(made, tmp_path, capsys):
     scores, table = (json.loads(path.read_text()) for path in (tmp_path / "scores.json", made / "study" / "table.json"))
     for place in (0, 1):
         theirs = table["conditions"][place]["scores"]
-        assert {name: scores["conditions"][place]["scores"][name] for name in theirs} == theirs
+        for name, score in theirs.items():
+            found = scores["conditions"][place]["scores"][name]
+            assert [found[key] for key in ("value", "low", "high", "n")] == pytest.approx(
+                [score[key] for key in ("value", "low", "high", "n")]
+            )
+            assert found["signature"] == score["signature"]
     assert {"rep_4_words", "win_60", "preferred_or_equal_80"} <= {d["metric"] for d in scores["differences"]}
     report = (tmp_path / "report.html").read_text()
     assert "preferred or equal, 80 words, %" in report and "annotator 3" in report and "Beside the paper" in report
@@ -227,7 +232,7 @@ def test_power_of_given_and_of_estimated_effects(made, capsys):
         "preference",
         "power",
         "--simulations",
-        "50",
+        "20",
         "--annotators",
         "8",
         "--difference",
@@ -267,7 +272,7 @@ MISTAKES = {
     "a file": (["build", "SETS", "--output_dir", "FILE"], "is a file"),
     "a misspelt flag": (["build", "SETS", "OUT", "--anotators", "6"], "did you mean '--annotators'?"),
     "no study": (["table", "gone/study"], "gone/study holds no study: make one with `hyperfitting preference build`"),
-    "no study named": (["status"], "the following arguments are required: study"),
+    "no study named": (["status"], "the following arguments are required: STUDY"),
     "an unknown baseline": (["table", "STUDY", "--baseline", "x"], "--baseline 'x' is none of the conditions: base, tuned"),
     "more than all": (["power", "--share", "97"], "share and difference together must be below 100"),
     "votes of nobody": (["power", "--annotators", "2"], "votes must be at most annotators (2), not 3"),

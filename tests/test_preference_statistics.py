@@ -114,7 +114,9 @@ def test_the_variance_is_the_sum_over_votes_that_share_a_context_or_an_annotator
     expected = sums["contexts"] * 12 / 11 + sums["annotators"] * 5 / 4 - sums["cells"]
     assert two_way(influence(values)).variance == pytest.approx(max(expected, sums["cells"] / 2))
     low, high = crossed_interval(values)
-    assert low >= 0 and high <= 100 and low < np.nanmean(values) < high
+    assert 0 < low < np.nanmean(values) < high < 100
+    nothing, everything = (crossed_interval(np.where(np.isnan(values), NAN, share)) for share in (0.0, 100.0))
+    assert nothing == (0.0, pytest.approx(100 * (1 - 0.025 ** (1 / 12)))) and everything == (100 - nothing[1], 100.0)
     merged = np.repeat(np.arange(6), 2)  # two texts a context
     assert two_way(influence(values), merged).variance != two_way(influence(values)).variance
 

@@ -47,7 +47,7 @@ class EffectOptions:
 class PowerOptions(SizeOptions, EffectOptions, Options):
     """All settings of a simulation."""
 
-    simulations: int = option(500, "Simulated studies for each number.", least=50)
+    simulations: int = option(500, "Simulated studies for each number.", least=20)
     seed: int = option(0, "Of the simulation.", least=0)
 
     def problems(self) -> list[str]:

@@ -17,7 +17,9 @@ from .reporting import run_reporting_errors
 class StatusOptions(Options):
     """Which study."""
 
-    study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

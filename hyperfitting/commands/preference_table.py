@@ -18,7 +18,9 @@ from .reporting import run_reporting_errors
 class TableOptions(Options):
     """Which study, and what its conditions are compared with."""
 
-    study: str = option(REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", path=True)
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
     baseline: str | None = option(
         None, "Condition that the others are compared with, paired by context; default: the first.", metavar="NAME"
     )

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import UserError
 from .statistics import PERMUTATIONS
 
-INTERVAL = "two-way over contexts and annotators, t, 95 %"
+INTERVAL = "two-way over contexts and annotators, log odds, t, 95 %"
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,29 @@ class TwoWay:
 
 
 def crossed_interval(values: np.ndarray, contexts: np.ndarray | None = None) -> tuple[float, float]:
-    """95 % interval of the mean of all votes.
+    """95 % interval of a share of all votes, made on the scale of its log odds, because small shares are not symmetric.
+
+    Where all votes are the same it goes as far as is compatible with none of n contexts being otherwise (Clopper & Pearson 1934).
 
     Args:
-        values: (annotators, texts) float64 from 0 to 100, percent. contexts: (texts,) integers, equal for texts of one context.
+        values: (annotators, texts) float64, 0 or 100 percent. contexts: (texts,) integers, equal for texts of one context.
     """
-    low, high = _around(float(np.nanmean(values)), two_way(influence(values), contexts))
-    return max(low, 0.0), min(high, 100.0)
+    share = float(np.nanmean(values)) / 100
+    if share in (0.0, 1.0):
+        there = ~np.isnan(values).all(axis=0)
+        number = there.sum() if contexts is None else len(np.unique(contexts[there]))
+        bound = 100 * 0.025 ** (1 / number)
+        return (0.0, 100 - bound) if share == 0.0 else (bound, 100.0)
+    half = two_way(influence(values / 100), contexts).half_width() / (share * (1 - share))
+    odds = np.log(share / (1 - share)) + half * np.array([-1.0, 1.0])
+    low, high = 100 / (1 + np.exp(-odds))
+    return float(low), float(high)
 
 
 def crossed_paired_interval(a: np.ndarray, b: np.ndarray, contexts: np.ndarray | None = None) -> tuple[float, float]:
     """Of mean(a) - mean(b): the same annotators and texts on both sides, whatever each of them was asked."""
-    return _around(float(np.nanmean(a) - np.nanmean(b)), two_way(influence(a) - influence(b), contexts))
+    value, half = float(np.nanmean(a) - np.nanmean(b)), two_way(influence(a) - influence(b), contexts).half_width()
+    return value - half, value + half
 
 
 def influence(values: np.ndarray, center: float | None = None) -> np.ndarray:
@@ -117,11 +128,6 @@ def special_functions():
     except ImportError:
         raise UserError('statistics of votes need scipy: pip install "hyperfitting[preference]"') from None
     return scipy.special
-
-
-def _around(value: float, two_way: TwoWay) -> tuple[float, float]:
-    half = two_way.half_width()
-    return value - half, value + half
 
 
 def _by_context(added: np.ndarray, contexts: np.ndarray | None) -> np.ndarray:
