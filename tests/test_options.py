@@ -138,7 +138,6 @@ FROZEN = {
         "trust_remote_code": (False, "bool"),
         "output_dir": (REQUIRED, "str"),
         "latex": (False, "bool"),
-        "preference": (None, "str | None"),
     },
     preference_serve.ServeOptions: {
         **PAGE,
