@@ -26,17 +26,28 @@ def lock_folder(folder: Path, flag: str):
         file = open(folder / ".lock", "a+", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{flag} {folder} is not writable ({error.strerror}): set another --{flag}") from None
+    advice = f"wait for it or stop it (ranks outlive a killed `accelerate launch`), or set another --{flag}"
+    return _lock(file, f"{flag} {folder} is being written", advice)
+
+
+def lock_file(path: Path, held: str, advice: str):
+    """An open lock file, which is made; as that of `lock_folder`.
+
+    Raises:
+        UserError: another process has it: `held` "by process …", and `advice`.
+    """
+    return _lock(open(path, "a+", encoding="utf-8"), held, advice)
+
+
+def _lock(file, held: str, advice: str):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
         owner = file.read().strip() or "another process"
         file.close()
-        raise UserError(
-            f"{flag} {folder} is being written by {owner}: wait for it or stop it (ranks outlive a killed "
-            f"`accelerate launch`), or set another --{flag}"
-        ) from None
-    with named_in_errors(folder / ".lock"):
+        raise UserError(f"{held} by {owner}: {advice}") from None
+    with named_in_errors(Path(file.name)):
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()

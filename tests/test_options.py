@@ -9,12 +9,27 @@ import yaml
 from conftest import LAUNCH, REPOSITORY, flags, run
 
 from hyperfitting import Recipe, RecipeError
-from hyperfitting.commands import convert, generate, hyperfit, main, score
+from hyperfitting.commands import (
+    convert,
+    generate,
+    hyperfit,
+    main,
+    preference_build,
+    preference_export,
+    preference_import,
+    preference_judge,
+    preference_power,
+    preference_serve,
+    preference_status,
+    preference_table,
+    score,
+)
 from hyperfitting.commands.command_line import read_command_line
 from hyperfitting.options import REQUIRED, Options, OptionsError, field_help, name_and_place, option
 
 # Every option of every command: a new one is a decision.
 INVOCATION = {"config": (None, "str | None")}
+PAGE = {"five_point": (False, "bool"), "comments": (False, "bool"), "break_every": (25, "int")}
 FROZEN = {
     hyperfit.FitInvocation: {
         **INVOCATION,
@@ -117,12 +132,77 @@ FROZEN = {
         "metrics": ((), "tuple[str, ...]"),
         "model_scores": (False, "bool"),
         "model_scores_of": ("both", "str"),
+        "preference": (None, "str | None"),
         "mauve_model": (None, "str | None"),
         "per_device_eval_batch_size": (8, "int"),
         "dtype": ("float32", "str"),
         "trust_remote_code": (False, "bool"),
         "output_dir": (REQUIRED, "str"),
         "latex": (False, "bool"),
+    },
+    preference_serve.ServeOptions: {
+        **PAGE,
+        "study": (REQUIRED, "str"),
+        "host": ("127.0.0.1", "str"),
+        "port": (8017, "int"),
+        "public_url": (None, "str | None"),
+        "register": (0, "int"),
+        "completion_code": (None, "str | None"),
+    },
+    preference_export.ExportInvocation: {**INVOCATION, "overwrite": (False, "bool")},
+    preference_export.ExportOptions: {
+        **PAGE,
+        "study": (REQUIRED, "str"),
+        "format": ("html", "str"),
+        "output_dir": (REQUIRED, "str"),
+    },
+    preference_import.ImportOptions: {"study": (REQUIRED, "str"), "files": ((), "tuple[str, ...]")},
+    preference_judge.JudgeInvocation: {
+        **INVOCATION,
+        "concurrency": (8, "int"),
+        "api_key_variable": ("OPENAI_API_KEY", "str"),
+    },
+    preference_judge.JudgeOptions: {
+        "study": (REQUIRED, "str"),
+        "model": (REQUIRED, "str"),
+        "endpoint": (None, "str | None"),
+        "max_tokens": (512, "int"),
+        "dtype": ("auto", "str"),
+        "trust_remote_code": (False, "bool"),
+    },
+    preference_build.BuildOptions: {
+        "sets": ((), "tuple[str, ...]"),
+        "against": ("original", "str"),
+        "length": (("256",), "tuple[str, ...]"),
+        "num_contexts": (None, "int | None"),
+        "tokenizer": (None, "str | None"),
+        "text_column": ("text", "str"),
+        "annotators": (6, "int"),
+        "votes": (3, "int"),
+        "repeats": (0.05, "float"),
+        "checks": (0.05, "float"),
+        "most_failed": (0.25, "float"),
+        "seed": (0, "int"),
+        "output_dir": (REQUIRED, "str"),
+    },
+    preference_status.StatusOptions: {"study": (REQUIRED, "str")},
+    preference_table.TableOptions: {"study": (REQUIRED, "str"), "baseline": (None, "str | None")},
+    preference_power.PowerOptions: {
+        "contexts": (300, "int"),
+        "votes": (3, "int"),
+        "annotators": (20, "int"),
+        "words": (360, "int"),
+        "difference": (5, "float"),
+        "share": (40, "float"),
+        "study": (None, "str | None"),
+        "ties": (15, "float"),
+        "context_effect": (0.5, "float"),
+        "text_effect": (0.5, "float"),
+        "annotator_effect": (0.2, "float"),
+        "taste_effect": (0.1, "float"),
+        "tie_spread": (0.2, "float"),
+        "simulations": (500, "int"),
+        "seed": (0, "int"),
     },
 }
 

@@ -1,11 +1,11 @@
 """The report: one file without a network, and in a real browser its filter, keyboard, shading and escaping."""
 
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import start_chromium
 
 from hyperfitting.corpus import TrainRows
 from hyperfitting.records import generation_set
@@ -66,15 +66,7 @@ def test_what_a_model_wrote_is_no_markup_in_the_source(page):
 
 @pytest.fixture(scope="module")
 def browser():
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    quiet = "disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for flag in ("headless=new", "no-sandbox", *quiet.split()):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    driver = start_chromium("browser")
     yield driver
     driver.quit()
 

@@ -51,6 +51,9 @@ def test_recipes_configs_and_types_come_along(installed, tmp_path):
     where = run(installed / "bin" / "python", "-c", "import hyperfitting; print(hyperfitting.__file__)", cwd=tmp_path)
     package = Path(where.strip()).parent
     assert package.is_relative_to(installed) and (package / "py.typed").is_file()
+    for folder in ("report/templates", "preference/page", "preference/judging"):
+        there = {path.name for path in (REPOSITORY / "hyperfitting" / folder).iterdir() if path.is_file()}
+        assert there == {path.name for path in (package / folder).iterdir() if path.is_file()}
     for mine, theirs in (("recipes", "launch/recipes"), ("accelerate_configs", "accelerate_configs")):
         shipped, real = package / "assets" / mine, REPOSITORY / theirs
         names = sorted(path.name for path in real.glob("*.yaml"))

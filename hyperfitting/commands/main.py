@@ -11,6 +11,7 @@ COMMANDS = {
     "fit": ("hyperfit", "hyperfit a causal language model"),
     "generate": ("generate", "continue contexts with a model, in bulk, under decoding policies"),
     "score": ("score", "score sets of generated texts"),
+    "preference": ("preference", "ask people which of two texts is better, and count what they say"),
     "convert": ("convert", "write a model of pickled .bin weights as safetensors"),
     "metrics": ("metrics", "list what can be scored, with definitions"),
     "policies": ("policies", "list the decoding policies, with their parameters"),
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _help(words: list[str]) -> None:
     if words and words[0] not in ("-h", "--help"):
         raise UserError(f"unknown command {words[0]!r}{nearest(words[0], COMMANDS)} (there are {', '.join(COMMANDS)})")
-    print(HELP.format(commands="\n".join(f"  {name:10}{about}" for name, (_, about) in COMMANDS.items())), end="")
+    print(HELP.format(commands="\n".join(f"  {name:12}{about}" for name, (_, about) in COMMANDS.items())), end="")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,12 @@ class MeasureOptions:
         "Continuations that a model is run over: the true ones, once a model, its own, or both.",
         choices=("both", *SIDES),
     )
+    preference: str | None = option(
+        None,
+        "Also win, tie and loss of this study's votes, for the conditions that it names.",
+        metavar="STUDY",
+        path=True,
+    )
     mauve_model: str | None = option(None, "Also MAUVE, with features of this model.", metavar="MODEL", path=True)
     per_device_eval_batch_size: int = option(8, "Texts in a forward pass of a model.", least=1)
     dtype: str = option("float32", "Dtype of the weights for model scores.", choices=("float32", "bfloat16", "auto"))
@@ -128,6 +134,13 @@ def _run(arguments: list[str] | None) -> None:
     train = None
     if options.train_rows:
         train = _load_train_rows(options.train_rows, options.train_rows_column, conditions, codec)
+    study, voted = None, {}
+    if options.preference:
+        from ..preference.study import Study
+        from ..preference.table import scores_beside
+
+        study = Study(options.preference)
+        voted = scores_beside(study, conditions)
     models = {}
     if options.model_scores:
         from ..scoring.model_scores import score_with_models
@@ -167,12 +180,17 @@ def _run(arguments: list[str] | None) -> None:
             baseline=options.baseline,
             train=train,
             models=models,
+            voted=voted,
             mauve_model=options.mauve_model,
             batch_size=options.per_device_eval_batch_size,
             trust_remote_code=trust,
             tokenizers=codec_of,
             say=say,
         )
+    if study is not None:
+        from ..preference.table import with_study
+
+        results = with_study(results, study)
     _write(output, results, options)
     console.print(tables.terminal(results))
     for note in results.notes:

@@ -25,6 +25,7 @@ ROLES = (
     "check",
 )  # an item of the table; the same pair again with its sides swapped; a pair with a shuffled text
 COMMENT_LENGTH = 2000  # characters that are kept of a comment
+LONGEST = 10_000_000  # seconds of a vote; what says more was not measured
 _SCHEMA = """
 CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE pairs (
@@ -34,7 +35,7 @@ CREATE TABLE pairs (
 );
 CREATE TABLE annotators (
     annotator INTEGER PRIMARY KEY, kind TEXT NOT NULL, secret TEXT NOT NULL UNIQUE,
-    external TEXT UNIQUE, consented REAL
+    external TEXT, consented REAL, UNIQUE (kind, external)
 );
 CREATE TABLE assignments (
     assignment TEXT PRIMARY KEY,
@@ -149,18 +150,19 @@ class Study:
 
     Args:
         folder: of `Study.create`.
+        patience: seconds that a write waits for another process's; after them it raises sqlite3.OperationalError.
 
     Raises:
         UserError: it holds no study, or one that a later version made.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, patience: float = 30.0):
         self.folder = Path(folder)
         self.database = self.folder / "study.db"
         if not self.database.exists():
             raise UserError(f"{self.folder} holds no study: make one with `hyperfitting preference build`")
-        self._db = _connect(self.database)
         try:
+            self._db = _connect(self.database, patience)
             self.facts: dict = {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM facts")}
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.database} is damaged: {error}") from None
@@ -215,21 +217,22 @@ class Study:
     def annotator(self, secret: str) -> Annotator | None:
         """Whose link holds this secret; None when it is nobody's. The time taken says nothing about how near it was."""
         found = None
-        for one in self.annotators():
-            if hmac.compare_digest(one.secret.encode(), secret.encode()):
-                found = one
-        return found
+        for row in self._db.execute("SELECT secret, annotator FROM annotators WHERE kind = 'person'").fetchall():
+            if hmac.compare_digest(row[0].encode(), secret.encode()):
+                found = row[1]
+        row = self._db.execute("SELECT * FROM annotators WHERE annotator = ?", (found,)).fetchone()
+        return row and Annotator(*row)
 
     def claim(self, external: str, cap: int) -> Annotator | None:
-        """The place of a person of a panel: the one taken before under this id, or the next free one; None when `cap` places are
-        taken, or all."""
+        """The place of a person of a panel: the one taken before under this id, or the last free one; None when `cap` places are
+        taken, or all. The last, because the links of the first ones may be on their way to somebody."""
+        people = "FROM annotators WHERE kind = 'person'"
         with self._writing():
-            rows = self._db.execute("SELECT * FROM annotators WHERE external = ?", (external,)).fetchall()
+            rows = self._db.execute(f"SELECT * {people} AND external = ?", (external,)).fetchall()
             if not rows:
-                taken = self._db.execute("SELECT COUNT(*) FROM annotators WHERE external IS NOT NULL").fetchone()[0]
+                taken = self._db.execute(f"SELECT COUNT(*) {people} AND external IS NOT NULL").fetchone()[0]
                 free = self._db.execute(
-                    "SELECT annotator FROM annotators WHERE kind = 'person' AND external IS NULL AND consented IS NULL "
-                    "ORDER BY annotator LIMIT 1"
+                    f"SELECT annotator {people} AND external IS NULL AND consented IS NULL ORDER BY annotator DESC LIMIT 1"
                 ).fetchone()
                 if taken >= cap or free is None:
                     return None
@@ -279,6 +282,13 @@ class Study:
             a, b = (other, text) if swapped else (text, other)
             yield Item(assignment, place, context, a, b)
 
+    def assignments(self, annotator: Annotator) -> list[Assignment]:
+        """What was drawn for an annotator, in order."""
+        rows = self._db.execute(
+            "SELECT pair, swapped, role FROM assignments WHERE annotator = ? ORDER BY place", (annotator.annotator,)
+        )
+        return [Assignment(pair, bool(swapped), role) for pair, swapped, role in rows]
+
     def progress(self, annotator: Annotator) -> tuple[int, int]:
         """(votes given, votes asked)."""
         return self._db.execute(
@@ -303,13 +313,16 @@ class Study:
             Whether it was stored now; False when there was one before.
 
         Raises:
-            UserError: a choice that is none, or an assignment that is not this annotator's.
+            UserError: a choice that is none, a time that is none, or an assignment that is not this annotator's.
+            sqlite3.OperationalError: the disk is full, or another process kept the database locked; the vote may be given again.
         """
-        if choice not in CHOICES or strength not in (None, 1, 2):
-            raise UserError(f"a vote is one of {', '.join(CHOICES)}, with a strength of 1 or 2 or none")
+        check_answer(choice, strength, seconds)
         owner = self._db.execute("SELECT annotator FROM assignments WHERE assignment = ?", (assignment,)).fetchone()
         if owner is None or owner[0] != annotator.annotator:
             raise UserError("this pair was not assigned to this annotator")
+        comment = comment.encode(
+            errors="replace"
+        ).decode()  # half a character, which JSON may hold and a database may not
         row = (assignment, choice, strength, comment[:COMMENT_LENGTH], seconds, time.time())
         with self._writing():
             done = self._db.execute(
@@ -318,6 +331,10 @@ class Study:
                 row,
             )
         return done.rowcount == 1
+
+    def choice(self, assignment: str) -> tuple[str, int | None] | None:
+        """(choice, strength) of the vote on an assignment; None when there is none."""
+        return self._db.execute("SELECT choice, strength FROM votes WHERE assignment = ?", (assignment,)).fetchone()
 
     def votes(self, kind: str = "person") -> list[Vote]:
         """All votes of people, or of judges, in the order in which they came."""
@@ -333,8 +350,9 @@ class Study:
         return found
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """One transaction that sees no other in between, synced when it ends."""
+    def together(self) -> Iterator[None]:
+        """Inside, all that is written is one transaction, synced once when it ends: nothing of it may be acknowledged before that,
+        and where it fails nothing of it was stored."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -344,10 +362,22 @@ class Study:
                 self._db.execute("ROLLBACK")
             raise
 
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        """One transaction that sees no other in between; that of `together` where it goes on."""
+        return contextlib.nullcontext() if self._db.in_transaction else self.together()
 
-def _connect(database: Path) -> sqlite3.Connection:
+
+def check_answer(choice: str, strength: int | None, seconds: float | None) -> None:
+    """Raise UserError where an answer is none that a vote can hold."""
+    if choice not in CHOICES or strength not in (None, 1, 2):
+        raise UserError(f"a vote is one of {', '.join(CHOICES)}, with a strength of 1 or 2 or none")
+    if seconds is not None and not 0 <= seconds <= LONGEST:
+        raise UserError(f"the seconds of a vote are 0 to {LONGEST}, or none")
+
+
+def _connect(database: Path, patience: float) -> sqlite3.Connection:
     """A connection without transactions of its own; `Study._writing` makes them."""
-    db = sqlite3.connect(database, timeout=30, isolation_level=None)
+    db = sqlite3.connect(database, timeout=patience, isolation_level=None)
     # Readers and one writer at a time; a commit is synced, so that what was acknowledged survives a power cut.
     db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
     return db

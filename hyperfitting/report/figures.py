@@ -40,9 +40,11 @@ STYLE = {
 
 def draw_all(results: Results) -> list[dict]:
     """[{title, svg, alt, wide}, …]: curves of the runs, then the histograms and the curves by position that metrics feed."""
+    metrics = without_doubles(name for scores in results.scored.values() for name in scores)
+    if not any(results.curves.values()) and not any(metric.histogram for metric in metrics):  # such as of votes alone
+        return []
     import matplotlib
 
-    metrics = without_doubles(name for scores in results.scored.values() for name in scores)
     with matplotlib.rc_context(STYLE):
         drawn = [_runs(_run_folders(results))]
         drawn += [_histogram(results, metric) for metric in metrics if metric.histogram]

@@ -29,10 +29,11 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def write_report(path: Path, results: Results) -> None:
-    """Write the report of one call of launch/score.py, in one rename."""
+def write_report(path: Path, results: Results, title: str = "Generated texts, scored") -> None:
+    """Write the report of one call of launch/score.py, or of a preference study, in one rename."""
     page = _TEMPLATES.get_template("report.html").render(
         version=__version__,
+        title=title,
         count=len(results.conditions),
         scores=tables.score_table(results),
         differences=tables.difference_table(results),
@@ -40,6 +41,7 @@ def write_report(path: Path, results: Results) -> None:
         intervals=tables.INTERVALS,
         paired=PAIRED,
         notes=results.notes,
+        sections=results.sections,
         signatures=tables.signatures(results),
         figures=figures.draw_all(results),
         texts=_browser(results),

@@ -1,4 +1,4 @@
-"""What stands in one cell of a table, before it is Markdown, LaTeX, a line on the terminal or HTML."""
+"""What stands in a table and its cells, before it is Markdown, LaTeX, a line on the terminal or HTML."""
 
 from dataclasses import asdict, dataclass
 
@@ -100,3 +100,28 @@ class Cell:
 
     def _format(self, value: float) -> str:
         return f"{value:{'+' if self.kind == 'difference' else ''}.{self.digits}f}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings of all columns, that of the rows' headings first; of each row its heading and what stands behind it."""
+
+    header: list[str]
+    rows: list[tuple[str, list[Cell | str]]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with a title and a sentence or more under it."""
+
+    title: str
+    table: Table
+    note: str
+
+    def to_json(self) -> dict:
+        """Rows as heading and cells; a cell is its fields, or the text that stands there."""
+        rows = [
+            {"heading": heading, "cells": [cell if isinstance(cell, str) else cell.to_json() for cell in cells]}
+            for heading, cells in self.table.rows
+        ]
+        return {"title": self.title, "columns": self.table.header[1:], "rows": rows, "note": self.note}

@@ -14,6 +14,7 @@ NEEDS = {
     "references": "references, and its records hold no true continuations (reference_ids)",
     "finish_reasons": "finish reasons",
     "model": "the model that made the texts: give --model_scores",
+    "votes": "votes on pairs of texts: give --preference",
     "mauve_model": "a model for its features: give --mauve_model",
 }
 
@@ -59,6 +60,7 @@ class Description:
         paired: whether a mean over contexts, which conditions can be subtracted by, context by context.
         shows_maximum: whether the largest value stands beside the mean.
         exponential: the score is the exponential of the mean of the values.
+        crossed: rows of its values are annotators, each of whom saw some of the contexts, and not seeds: see `crossed`.
         of_model: a number of the model and the contexts, the same under every policy.
         histogram, curve: the figures that it feeds.
     """
@@ -69,10 +71,11 @@ class Description:
     unit: str = "tokens"
     needs: str | None = None
     digits: int = 3
-    column: int | None = None
+    column: float | None = None
     paired: bool = True
     shows_maximum: bool = False
     exponential: bool = False
+    crossed: bool = False
     of_model: bool = False
     histogram: Histogram | None = None
     curve: Curve | None = None

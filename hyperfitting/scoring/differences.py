@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .conditions import Condition, one_per_model, require_same_contexts
+from .crossed import crossed_paired_interval, crossed_sign_flip_p
+from .descriptions import Description
 from .scores import Score
 from .statistics import PERMUTATIONS, RESAMPLES, holm, mean, paired_interval, permutation_p
 
 PAIRED = (
-    f"mean over contexts; paired bootstrap, {RESAMPLES} resamples, 95 %; {PERMUTATIONS} sign flips, Holm; what belongs to a "
-    "model alone once for each model"
+    f"mean over contexts; paired bootstrap, {RESAMPLES} resamples, 95 %; {PERMUTATIONS} sign flips, Holm; of votes both two-way over "
+    "contexts and annotators; what belongs to a model alone once for each model"
 )
 
 
@@ -69,23 +71,28 @@ def compare(
             both = ~(np.isnan(values).all(0) | np.isnan(b.values).all(0))
             if both.any():
                 pair, contexts = (values[:, both], b.values[:, both]), base.contexts[both]
-                found.append(_difference(name, baseline, metric, *pair, contexts))
+                found.append(_difference(name, baseline, a.metric, *pair, contexts))
     corrected = holm([difference.p for difference in found])
     return [replace(difference, p_holm=p) for difference, p in zip(found, corrected, strict=True)]
 
 
 def _difference(
-    condition: str, baseline: str, metric: str, a: np.ndarray, b: np.ndarray, contexts: np.ndarray
+    condition: str, baseline: str, metric: Description, a: np.ndarray, b: np.ndarray, contexts: np.ndarray
 ) -> Difference:
-    """Of (seeds, texts) values that both have of every text; `contexts`: (texts,) their numbers."""
-    low, high = paired_interval(a, b, contexts=contexts)
+    """Of (seeds or annotators, texts) values that both have of every text; `contexts`: (texts,) their numbers."""
+    if metric.crossed:
+        low, high = crossed_paired_interval(a, b, contexts)
+        p = crossed_sign_flip_p(a, b, contexts)
+    else:
+        low, high = paired_interval(a, b, contexts=contexts)
+        p = permutation_p(np.nanmean(a, axis=0) - np.nanmean(b, axis=0), contexts=contexts)
     return Difference(
         condition=condition,
         baseline=baseline,
-        metric=metric,
+        metric=metric.name,
         value=mean(a) - mean(b),
         low=low,
         high=high,
-        p=permutation_p(np.nanmean(a, axis=0) - np.nanmean(b, axis=0), contexts=contexts),
+        p=p,
         n=a.shape[1],
     )

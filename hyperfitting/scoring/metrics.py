@@ -9,6 +9,7 @@ from .descriptions import WORDS_SUFFIX, Description
 from .model_metrics import MAUVE, MODEL_METRICS
 from .picture_metrics import PICTURE_METRICS
 from .text_metrics import TEXT_METRICS
+from .vote_metrics import OUTCOMES, vote_metric
 
 METRICS = {metric.name: metric for metric in TEXT_METRICS}
 PICTURES = tuple(metric.name for metric in PICTURE_METRICS)
@@ -31,11 +32,17 @@ def find_metric(name: str) -> Description:
     """
     if name in _DESCRIPTIONS:
         return _DESCRIPTIONS[name]
+    if (of_votes := vote_metric(name)) is not None:
+        return of_votes
     base = METRICS.get(name.removesuffix(WORDS_SUFFIX))
     if base is not None and base.words is not None:
         label, column = f"{base.label} (words)", base.column if base.words == "shown" else None
         return replace(base, name=name, label=label, unit="words", column=column)
-    known = [*_DESCRIPTIONS, *(f"{n}{WORDS_SUFFIX}" for n, metric in METRICS.items() if metric.words)]
+    known = [
+        *_DESCRIPTIONS,
+        *(f"{name}_256" for name in OUTCOMES),
+        *(f"{n}{WORDS_SUFFIX}" for n, metric in METRICS.items() if metric.words),
+    ]
     raise UserError(f"unknown metric {name!r}{nearest(name, known)}: {', '.join(_DESCRIPTIONS)}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..records import GenerationSet
+from .cells import Section
 from .conditions import Condition, check_names, originals, same_contexts, with_other_contexts
 from .descriptions import NEEDS
 from .differences import Difference, compare
@@ -36,6 +37,7 @@ class Results:
         differences: paired, from the baseline.
         columns: metrics of the table.
         notes: sentences that belong under it.
+        sections: further tables, such as on the annotators of a study.
         quotes: condition -> quotations of training rows in the texts of its first seed, longest first.
     """
 
@@ -47,6 +49,7 @@ class Results:
     notes: list[str]
     curves: dict[str, dict]
     quotes: dict[str, list[Quote]] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
     train: "TrainRows | None" = None
 
     def to_json(self) -> dict:
@@ -58,6 +61,7 @@ class Results:
             "conditions": [self._condition_json(condition) for condition in self.conditions],
             "differences": [asdict(difference) for difference in self.differences],
             "notes": self.notes,
+            "sections": [section.to_json() for section in self.sections],
         }
 
     def _condition_json(self, condition: Condition) -> dict:
@@ -86,6 +90,7 @@ def score_conditions(
     baseline: str | None = None,
     train: "TrainRows | None" = None,
     models: "dict[str, ModelScores] | None" = None,
+    voted: Scored | None = None,
     mauve_model: str | None = None,
     batch_size: int = 8,
     trust_remote_code: bool = False,
@@ -99,6 +104,7 @@ def score_conditions(
             be computed.
         baseline: condition that the others are compared with. Default: the first; what has other contexts is then left out.
         models: of `score_with_models`.
+        voted: condition -> metric -> score of votes on its texts.
         mauve_model: a causal LM for MAUVE's features; batch_size: its texts in a forward pass; trust_remote_code: run
             modelling code that comes with it.
         tokenizers: a set -> its tokenizer or None, to write quotations as text.
@@ -119,6 +125,7 @@ def score_conditions(
             scored[condition.name] = score(condition.sets, of_texts, train.rows if train else None)
         if condition.name in models:
             scored[condition.name] |= models[condition.name].scores
+        scored[condition.name] |= (voted or {}).get(condition.name, {})
     if mauve_model:
         from .mauve import mauve_scores
 
@@ -135,11 +142,11 @@ def score_conditions(
     }
     with_tokens = [c for c in shown if train and c.first.has_tokens]  # true continuations may be words alone
     quotes = {c.name: longest_quotes(c.first, train.rows, tokenizers(c.first)) for c in with_tokens}
-    by_source = {c.name: _by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
+    parts = {c.name: by_source(c, scored[c.name]) for c in shown if len(c.first.sources) > 1}
     return Results(
         conditions=shown,
         scored=scored,
-        by_source=by_source,
+        by_source=parts,
         differences=differences,
         columns=columns,
         notes=[*notes, *_notes_on_duplicates(shown)],
@@ -198,7 +205,8 @@ def _notes_on_duplicates(conditions: Sequence[Condition]) -> list[str]:
     ]
 
 
-def _by_source(condition: Condition, scores: dict[str, Score]) -> Scored:
+def by_source(condition: Condition, scores: dict[str, Score]) -> Scored:
+    """Corpus of the contexts -> metric -> score over its texts alone."""
     sources = np.array([text.source for text in condition.first.texts])
     return {
         source: {name: s.of(sources == source) for name, s in scores.items() if s.values.shape[1] == len(sources)}

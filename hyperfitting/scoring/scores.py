@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import UserError
 from ..records import GenerationSet, generation_set
 from .conditions import Condition
+from .crossed import INTERVAL, crossed_interval
 from .descriptions import NEEDS, Description
 from .metrics import METRICS, PICTURES, WORDS, find_metric
 from .pictures import Pictures
@@ -24,7 +25,7 @@ class Score:
         value, low, high: the mean and its 95 % bootstrap interval; NaN when no text could be measured.
         n: texts that were averaged; left_out: texts that were not (too short for the metric's window, empty).
         signature: definition, unit, interval and version, for a table's caption; `Signature.parse` reads it.
-        values: (seeds, texts) float64, NaN where a text is left out.
+        values: (seeds, texts) float64, NaN where a text is left out; (annotators, texts) of a metric that is `crossed`.
         contexts: (texts,) integers, equal for texts of one context; None: every text has its own.
         maximum: the largest value.
     """
@@ -99,18 +100,23 @@ def score(
 
 
 def summarize(metric: Description, values: Sequence[np.ndarray], contexts: np.ndarray | None = None) -> Score:
-    """The score of (texts,) values of each seed, with its signature; `contexts`: see `Score`."""
+    """The score of (texts,) values of each seed or annotator, with its signature; `contexts`: see `Score`."""
     values = np.array(values, dtype=np.float64)
+    if metric.crossed:
+        return _summarize(metric, values, str(metric.signature(INTERVAL)), contexts)
     over = "contexts" if len(values) == 1 else "seeds and contexts"
     interval = f"bootstrap over {over}, {RESAMPLES} resamples, 95 %"
     return _summarize(metric, values, str(metric.signature(interval)), contexts)
 
 
 def _summarize(metric: Description, values: np.ndarray, signature: str, contexts: np.ndarray | None) -> Score:
-    n = int((~np.isnan(values)).sum())
+    there = ~np.isnan(values)
+    if metric.crossed:
+        there = there.any(axis=0)
+    n = int(there.sum())
     value, low, high = mean(values), float("nan"), float("nan")
     if n:
-        low, high = bootstrap_interval(values, contexts=contexts)
+        low, high = (crossed_interval if metric.crossed else bootstrap_interval)(values, contexts=contexts)
     if metric.exponential:
         value, low, high = (float(np.exp(min(number, 700.0))) for number in (value, low, high))
     return Score(
@@ -119,7 +125,7 @@ def _summarize(metric: Description, values: np.ndarray, signature: str, contexts
         low=low,
         high=high,
         n=n,
-        left_out=values.size - n,
+        left_out=there.size - n,
         signature=signature,
         values=values,
         contexts=contexts,

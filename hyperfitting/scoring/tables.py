@@ -2,18 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import rich.table
 from rich.text import Text
 
 from ..terminal import printable
-from .cells import DASH, Cell
+from .cells import DASH, Cell, Table
 from .descriptions import Description
 from .differences import PAIRED
 from .results import Results, Scored
 
-INTERVALS = "In brackets 95 % bootstrap intervals; n where some texts could not be measured."
+INTERVALS = "In brackets 95 % intervals, which the definitions name; n where some texts could not be measured."
 # What would be markup in a cell: pipes, emphasis at the edge of a word, code, links, tags, entities.
 _MARKDOWN = re.compile(r"[\\|*`~]|(?<!\w)_|_(?!\w)|(?<=\])[(\[]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)")
 _LATEX = str.maketrans(
@@ -22,14 +21,6 @@ _LATEX = str.maketrans(
     | {"`": r"\textasciigrave{}", "|": r"\textbar{}"}
     | {"<": "$<$", ">": "$>$", DASH: "--"}
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Headings of all columns, that of the rows' headings first; of each row its heading and what stands behind it."""
-
-    header: list[str]
-    rows: list[tuple[str, list[Cell | str]]]
 
 
 def _described(scored: Scored, metric: str) -> Description:
@@ -81,19 +72,27 @@ def difference_table(results: Results) -> Table | None:
 
 
 def markdown(results: Results) -> str:
-    """scores.md: scores, paired differences, signatures and notes."""
+    """scores.md: scores, paired differences, further tables, notes and signatures."""
     parts = [_markdown_table(score_table(results)), INTERVALS]
     if (differences := difference_table(results)) is not None:
         parts += [_markdown_table(differences), f"Differences: {PAIRED}."]
+    for section in results.sections:
+        parts += [
+            f"## {_escape_markdown(section.title)}",
+            _markdown_table(section.table),
+            _escape_markdown(section.note),
+        ]
     parts += [*map(_escape_markdown, results.notes), "\n".join(f"- {_code(s)}" for s in signatures(results))]
     return "\n\n".join(parts) + "\n"
 
 
 def latex(results: Results) -> str:
-    """scores.tex: the same two tables for booktabs."""
+    """scores.tex: the same tables for booktabs."""
     parts = [_latex_table(score_table(results))]
     if (differences := difference_table(results)) is not None:
         parts.append(_latex_table(differences))
+    for section in results.sections:
+        parts.append(f"% {_in_one_line(section.title)}: {_in_one_line(section.note)}\n{_latex_table(section.table)}")
     parts.append("\n".join(f"% {_in_one_line(signature)}" for signature in signatures(results)))
     return "\n\n".join(parts) + "\n"
 

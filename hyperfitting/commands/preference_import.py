@@ -1,0 +1,52 @@
+"""`hyperfitting preference import`: votes that were collected elsewhere."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UserError
+from ..options import REQUIRED, Options, option
+from ..preference.exchange import import_files
+from ..preference.study import Study
+from .command_line import read_command_line
+from .reporting import run_reporting_errors
+
+
+@dataclass(kw_only=True)
+class ImportOptions(Options):
+    """What is read."""
+
+    study: str = option(
+        REQUIRED, "Folder of `hyperfitting preference build`.", words="positional", metavar="STUDY", path=True
+    )
+    files: tuple[str, ...] = option(
+        (),
+        "What annotators handed back: JSON of an exported page or of Label Studio, or CSV.",
+        words="positional",
+        metavar="FILE",
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Import; returns the exit code: 0, 1 for a failure, 2 for something the user can fix."""
+    return run_reporting_errors(_run, arguments)
+
+
+def _run(arguments: list[str] | None) -> None:
+    _, options = read_command_line(
+        arguments,
+        command="hyperfitting preference import",
+        about="Store votes of files. A vote that is there stays; a file that is not of this study is refused whole.",
+        options=ImportOptions,
+    )
+    from ..terminal import make_console, printable
+
+    if not options.files:
+        raise UserError("nothing to import: name the files that annotators handed back")
+    say = make_console().print
+    for path, counts in import_files(Study(options.study), [Path(file).expanduser() for file in options.files]).items():
+        say(printable(f"{path}: {counts}"), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

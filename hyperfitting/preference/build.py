@@ -1,0 +1,94 @@
+"""A study made of generations: its pairs, who is asked what, and what it says of itself."""
+
+import datetime
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from .. import __version__
+from ..builtin import resolve
+from ..codec import Codec, load_codec
+from ..errors import UserError
+from ..scoring.conditions import Condition
+from .assignment import Plan, assign
+from .cutting import Tokens, Words
+from .pairs import Drawn, draw_pairs
+from .study import Study
+
+
+def check_free(folder: Path) -> None:
+    """Raise UserError where a study cannot be made, before anything is read."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output_dir {folder} is a file")
+    if (folder / "study.db").exists():
+        raise UserError(
+            f"{folder} holds a study, which is never replaced: votes may be in it; set another --output_dir"
+        )
+
+
+def build(
+    folder: Path,
+    conditions: Sequence[Condition],
+    against: str,
+    lengths: Sequence[int],
+    codec: Codec | None,
+    num_contexts: int | None,
+    plan: Plan,
+    most_failed: float,
+) -> Study:
+    """Draw a study and write it.
+
+    Args:
+        codec: counts tokens; None: that of the model of all sets where it is on this machine, else words are counted.
+        most_failed: share of the check items; an annotator who fails more of them is left out of the table's second part.
+
+    Raises:
+        UserError: of `draw_pairs` and `assign`.
+    """
+    check_free(folder)
+    ruler = choose_ruler(conditions, codec)
+    drawn = draw_pairs(conditions, against, lengths, ruler, num_contexts, plan.seed)
+    lists = assign(drawn.grid, drawn.checks, plan)
+    return Study.create(folder, drawn.pairs, lists, _facts(drawn, conditions, lengths, ruler, plan, most_failed))
+
+
+def choose_ruler(conditions: Sequence[Condition], codec: Codec | None) -> Words | Tokens:
+    """What both sides of a pair are measured in: tokens where one tokenizer made all ids, or one was given; else words."""
+    sets = [texts for condition in conditions for texts in condition.sets]
+    made_with = {texts.manifest.get("tokenizer_fingerprint") for texts in sets}
+    whole = all(texts.has_tokens for texts in sets)
+    references = all(text.reference_ids or not text.reference for texts in sets for text in texts.texts)
+    if codec is None:
+        model = sets[0].manifest.get("model")
+        if not whole or not references or None in made_with or len(made_with) > 1 or not model:
+            return Words()
+        if not Path(resolve(model)).exists():
+            return Words()
+        codec = load_codec(model)
+    return Tokens(codec, own_ids=whole and references and made_with == {codec.fingerprint})
+
+
+def _facts(
+    drawn: Drawn, conditions: Sequence[Condition], lengths: Sequence[int], ruler, plan: Plan, most_failed
+) -> dict:
+    """What a study says of itself, for status and table."""
+    shown = list(dict.fromkeys(pair.condition for pair in drawn.pairs[: drawn.grid.size]))
+    manifests = {condition.name: condition.first for condition in conditions}
+    return {
+        "hyperfitting": __version__,
+        "made": datetime.date.today().isoformat(),
+        "conditions": shown,
+        "against": drawn.pairs[0].against,
+        "policies": {name: manifests[name].policy for name in shown},
+        "models": {name: manifests[name].manifest.get("model") for name in shown},
+        "lengths": list(lengths),
+        "unit": ruler.name,
+        "contexts": len(drawn.checks),
+        "sources": Counter(pair.source for pair in drawn.pairs[drawn.grid.size :]),
+        "plan": asdict(plan),
+        "rule": {"most_failed": most_failed},
+        "cut": {"units": {str(length): count for length, count in drawn.units.items()}, "endings": drawn.endings},
+        "tells": drawn.tells,
+        "left_out": drawn.left_out,
+    }

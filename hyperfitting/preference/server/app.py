@@ -1,0 +1,147 @@
+"""The answers of the server. Nothing leaves it but the page, opaque ids, the two texts of a pair and how far a person is."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from ...errors import UserError
+from ..ballots import Ballot
+from ..page import Page
+from ..study import Annotator, Study
+from .desk import Desk
+from .guard import Guard, Guesses, refused
+
+BODY = 64 * 1024  # bytes of a request; the longest comment fits in
+BODY_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served.
+
+    Args:
+        places: that people without a link may take; 0: none.
+        code: shown to those who have answered everything.
+        voted: called after each vote that was stored.
+        trouble: called with what a database that cannot be written says.
+    """
+
+    desk: Desk
+    page: Page
+    places: int
+    code: str | None
+    voted: Callable[[], None]
+    trouble: Callable[[str], None]
+    guesses: Guesses
+
+    def app(self, hosts: frozenset[str]) -> Guard:
+        """The ASGI application, for requests to these hosts."""
+        routes = [Route("/", self.show)]
+        for name, endpoint in (("open", self.open), ("consent", self.consent), ("vote", self.vote)):
+            routes.append(Route(f"/api/{name}", endpoint, methods=["POST"]))
+        if self.places:
+            routes.append(Route("/api/register", self.register, methods=["POST"]))
+        handlers = {
+            UserError: lambda request, error: refused(422, str(error)),
+            HTTPException: lambda request, error: refused(error.status_code, error.detail, **(error.headers or {})),
+            sqlite3.DatabaseError: self._not_saved,
+        }
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), hosts, self.page.policy)
+
+    async def show(self, request: Request) -> HTMLResponse:
+        return HTMLResponse(self.page.html)
+
+    async def open(self, request: Request) -> JSONResponse:
+        return JSONResponse(await self._serve(request, self._state))
+
+    async def consent(self, request: Request) -> JSONResponse:
+        def work(study: Study, annotator: Annotator) -> dict:
+            study.consent(annotator)
+            return self._state(study, annotator, consented=True)
+
+        return JSONResponse(await self._serve(request, work, writes=True))
+
+    async def vote(self, request: Request) -> JSONResponse:
+        ballot = Ballot.read(await _read_json(request))
+
+        def work(study: Study, annotator: Annotator) -> dict:
+            if annotator.consented is None:
+                raise UserError("this annotator has not agreed to take part yet")
+            stored = ballot.cast(study, annotator)
+            return {**self._state(study, annotator), "stored": stored}
+
+        answer = await self._serve(request, work, writes=True)  # only now is it on the disk, and may be acknowledged
+        if answer["stored"]:
+            self.voted()
+        return JSONResponse(answer)
+
+    async def register(self, request: Request) -> JSONResponse:
+        panel = (await _read_json(request)).get("panel") or secrets.token_urlsafe(24)
+        if not (isinstance(panel, str) and panel.isascii() and panel.isprintable() and len(panel) <= 64):
+            raise UserError("the id of a participant has up to 64 letters and digits")
+        annotator = await self.desk.ask(lambda study: study.claim(panel, self.places), writes=True)
+        if annotator is None:
+            raise UserError("All places of this study are taken. Thank you for your interest.")
+        return JSONResponse({"secret": annotator.secret})
+
+    async def _serve(self, request: Request, work: Callable[[Study, Annotator], dict], writes: bool = False) -> dict:
+        """What `work` finds for the annotator whose secret comes with a request."""
+        kind, _, secret = request.headers.get("authorization", "").partition(" ")
+        address = request.client.host
+        if wait := self.guesses.wait(address, secret):
+            raise HTTPException(429, "Too many wrong links were tried from here.", {"Retry-After": str(wait)})
+
+        def job(study: Study) -> dict | None:
+            annotator = study.annotator(secret)
+            return annotator and work(study, annotator)
+
+        answer = await self.desk.ask(job, writes) if kind == "Bearer" else None
+        if answer is None:
+            self.guesses.wrong(address)
+            raise HTTPException(401, "this link is not known here", {"WWW-Authenticate": "Bearer"})
+        self.guesses.right(secret)
+        return answer
+
+    def _state(self, study: Study, annotator: Annotator, consented: bool = False) -> dict:
+        """What a person is shown next, and nothing that says more."""
+        if not (consented or annotator.consented is not None):
+            return {"consented": False}
+        done, total = study.progress(annotator)
+        item = next(study.items(annotator), None)
+        shown = item and {"assignment": item.assignment, "context": item.context, "a": item.a, "b": item.b}
+        code = self.code if item is None else None
+        return {"consented": True, "done": done, "total": total, "item": shown, "code": code}
+
+    async def _not_saved(self, request: Request, error: Exception) -> JSONResponse:
+        """The disk is full, or another process keeps the database locked: nothing was acknowledged, and the page tries again."""
+        self.trouble(str(error))
+        return refused(503, "Your answer could not be saved yet; keep this page open. It is tried again in a moment.")
+
+
+async def _read_json(request: Request) -> dict:
+    """The JSON object in the body of a request, which is read no further than it may be long."""
+    body = b""
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > BODY:
+                    raise HTTPException(413, f"a request has at most {BODY} bytes", {"Connection": "close"})
+    except TimeoutError:
+        raise HTTPException(408, "the request came too slowly", {"Connection": "close"}) from None
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "the request is not JSON") from None
+    if not isinstance(values, dict):
+        raise HTTPException(400, "the request is no JSON object")
+    return values

@@ -1,0 +1,200 @@
+"""A study carried out elsewhere: what goes out, what comes back, and what is refused."""
+
+import csv
+import json
+import re
+
+import pytest
+from small_study import HIDDEN, small_study
+
+from hyperfitting.commands import preference_export, preference_import
+from hyperfitting.preference.ballots import ticket
+from hyperfitting.preference.study import Study
+
+
+@pytest.fixture
+def study(tmp_path):
+    return small_study(tmp_path / "study")
+
+
+@pytest.fixture
+def export(study, tmp_path):
+    def run(kind, *words):
+        folder = tmp_path / kind
+        assert preference_export.main([str(study.folder), "--format", kind, "--output_dir", str(folder), *words]) == 0
+        return folder
+
+    return run
+
+
+def take_in(study, *files):
+    return preference_import.main([str(study.folder), *map(str, files)])
+
+
+def handed_back(study, annotator=0, choices=("A", "B", "tie", "A", "B", "tie", "A"), **more):
+    """What the offline page saves."""
+    who = study.annotators()[annotator]
+    items = study.items(who, open_only=False)
+    votes = [
+        {"assignment": i.assignment, "choice": c, "strength": None, "comment": "", "seconds": 2.5}
+        for i, c in zip(items, choices, strict=False)
+    ]
+    return {"ticket": ticket(who), "consented": 1.0, "votes": votes, **more}
+
+
+def write(path, content):
+    path.write_text(json.dumps(content, indent=1))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["html", "label_studio", "csv"])
+def test_files_that_go_out_hide_what_must_be_hidden(study, export, kind):
+    files = sorted(export(kind, "--comments").iterdir())
+    assert len(files) == 2 + (kind == "label_studio")
+    for file in files:
+        text = file.read_text(encoding="utf-8").lower()
+        assert not [word for word in HIDDEN if word in text] and ("donau" in text or file.suffix == ".xml")
+        assert not [one.secret for one in study.annotators() if one.secret.lower() in text]
+        assert "<script>document.title" not in text or kind != "html"
+
+
+def test_an_offline_file_enters_once(study, tmp_path, capsys):
+    file = write(tmp_path / "back.json", handed_back(study))
+    assert take_in(study, file) == 0 and "7 votes stored" in capsys.readouterr().out
+    assert [(v.side, v.seconds) for v in study.votes()][:3] == [("A", 2.5), ("B", 2.5), ("tie", 2.5)]
+    assert study.annotators()[0].consented is not None and study.annotators()[1].consented is None
+    other = write(tmp_path / "other.json", handed_back(study, choices=("A", "A", "tie", "A", "B", "tie", "B")))
+    assert take_in(study, other) == 0
+    assert (
+        "0 votes stored, 5 were there already, 2 differ from the vote that was there, which stays"
+        in capsys.readouterr().out
+    )
+    assert [v.side for v in study.votes()] == ["A", "B", "tie", "A", "B", "tie", "A"]
+
+
+def test_label_studio_there_and_back(study, export, tmp_path, capsys):
+    folder = export("label_studio", "--five_point", "--comments")
+    config = (folder / "label_studio.xml").read_text()
+    tasks = json.loads((folder / "annotator-01.json").read_text())
+    labels = re.findall('<Choice value="([^"]*)"', config)
+    assert len(labels) == 5 and 'name="comment"' in config
+    results = [[{"type": "choices", "from_name": "choice", "value": {"choices": [label]}}] for label in labels]
+    results.append([{"type": "pairwise", "from_name": "pw", "value": {"selected": "right"}}])
+    results[0].append({"type": "textarea", "from_name": "comment", "value": {"text": ["clear"]}})
+    for task, result in zip(tasks, results, strict=False):
+        task["annotations"] = [{"was_cancelled": False, "result": result, "lead_time": 3.2}]
+    tasks[6]["annotations"] = [{"was_cancelled": True, "result": []}]
+    assert take_in(study, write(tmp_path / "export.json", tasks)) == 0
+    assert "6 votes stored" in (shown := capsys.readouterr().out) and "1 pairs without an answer" in shown
+    assert [(v.side, v.strength) for v in study.votes()] == [
+        *[("A", 2), ("A", 1), ("tie", None), ("B", 1), ("B", 2), ("B", None)],
+    ]
+    assert study.votes()[0].comment == "clear" and study.votes()[0].seconds is None
+
+
+def test_csv_there_and_back_and_no_formula_in_it(tmp_path, capsys):
+    study = small_study(tmp_path / "study", contexts=7)
+    preference_export.main([str(study.folder), "--format", "csv", "--output_dir", str(tmp_path / "out")])
+    file = tmp_path / "out" / "annotator-02.csv"
+    rows = list(csv.DictReader(file.open(encoding="utf-8-sig", newline="")))
+    assert len(rows) == 8 and not [cell for row in rows for cell in row.values() if cell[:1] in ("=", "+", "@")]
+    for row, choice in zip(rows, ["a", "Equally good", "B", "", "tie", "A is slightly better"], strict=False):
+        row["choice"] = choice
+    with file.open("w", newline="") as out:
+        table = csv.DictWriter(out, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+    assert take_in(study, file) == 0 and "5 votes stored" in (shown := capsys.readouterr().out)
+    assert "3 pairs without an answer" in shown
+    assert [(v.side, v.strength) for v in study.votes()] == [
+        ("A", None),
+        ("tie", None),
+        ("B", None),
+        ("tie", None),
+        ("A", 1),
+    ]
+
+
+def test_only_what_is_open_goes_out_and_nothing_is_overwritten(study, export, tmp_path, capsys):
+    take_in(study, write(tmp_path / "back.json", handed_back(study, choices="AB")))
+    assert len(json.loads((export("label_studio") / "annotator-01.json").read_text())) == 5
+    again = [str(study.folder), "--format", "label_studio", "--output_dir", str(tmp_path / "label_studio")]
+    assert preference_export.main(again) == 2 and "--overwrite" in capsys.readouterr().err
+    assert preference_export.main([*again, "--overwrite"]) == 0
+
+
+FOREIGN = "F" * 32
+
+
+def vote_of(study, **changes):
+    content = handed_back(study)
+    content["votes"][2].update(changes)
+    return content
+
+
+def of_another(study):
+    content = handed_back(study)
+    content["votes"][1]["assignment"] = handed_back(study, 1)["votes"][1]["assignment"]
+    return content
+
+
+REFUSED = {
+    "not JSON": (lambda study: None, "line 1 is damaged"),
+    "another file": (lambda study: {"rows": []}, "neither the votes of an offline page nor an export of Label Studio"),
+    "a foreign ticket": (
+        lambda study: handed_back(study, ticket="0" * 32),
+        "line 6: the ticket is that of no annotator",
+    ),
+    "no ticket": (lambda study: handed_back(study, ticket=None), "line 6: the ticket is that of no annotator"),
+    "nobody agreed": (
+        lambda study: handed_back(study, consented=None),
+        "line 1: it does not say that its annotator has agreed",
+    ),
+    "a pair of another": (of_another, "line 13: this pair was not assigned to this annotator"),
+    "a guessed id": (lambda study: vote_of(study, assignment=FOREIGN), "line 20: this pair was not assigned"),
+    "no id": (lambda study: vote_of(study, assignment=3), "vote 3: the vote names no assignment"),
+    "an unknown choice": (lambda study: vote_of(study, choice="C"), "line 20: a vote is one of A, B, tie"),
+    "no choice": (lambda study: vote_of(study, choice=None), "line 20: the vote holds no choice"),
+    "a strength of 9": (
+        lambda study: vote_of(study, strength=9),
+        "line 20: a vote is one of A, B, tie, with a strength",
+    ),
+    "endless seconds": (lambda study: vote_of(study, seconds=float("inf")), "line 20: the seconds of a vote are"),
+    "a comment that is a list": (
+        lambda study: vote_of(study, comment=["x"]),
+        "line 20: the comment of a vote is a text",
+    ),
+    "another key": (lambda study: vote_of(study, outcome=1), "line 20: a vote is an object with assignment"),
+    "no task": (lambda study: [3], "task 1: an export of Label Studio"),
+    "no result": (lambda study: [{"data": {}, "annotations": [{}]}], "task 1: an annotation holds no result"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_damaged_or_foreign_is_refused_whole(study, tmp_path, capsys, case):
+    make, message = REFUSED[case]
+    content = make(study)
+    good = write(tmp_path / "good.json", handed_back(study, 1))
+    bad = write(tmp_path / "bad.json", content)
+    if content is None:
+        bad.write_text("<html>")
+    assert take_in(study, good, bad) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and str(bad) in shown and "Traceback" not in shown, shown
+    assert not Study(study.folder).votes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ticket,choice\n", "line 1: the columns assignment are missing"),
+        ("", "line 1: the columns assignment, choice, ticket are missing"),
+        ("ticket,assignment,choice\nx,y\n", "line 2: it has another number of columns"),
+        ("ticket,assignment,choice\nx,y,perhaps\n", "line 2: no answer is called 'perhaps'"),
+        ("ticket,assignment,choice\n\nx,y,A\n", "line 3: the ticket is that of no annotator"),
+        ("ticket,assignment,choice\n" + "x" * 200_000 + ",y,A\n", "line 2: field larger than field limit"),
+    ],
+)
+def test_tables_that_are_refused(study, tmp_path, capsys, text, message):
+    (tmp_path / "bad.csv").write_text(text)
+    assert take_in(study, tmp_path / "bad.csv") == 2 and message in capsys.readouterr().err

@@ -1,0 +1,181 @@
+"""Pairs that tell nothing but what they say, and a fair share of them for every annotator."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperfitting.errors import UserError
+from hyperfitting.preference.assignment import Plan, assign
+from hyperfitting.preference.build import choose_ruler
+from hyperfitting.preference.cutting import Tokens, Words, cut_alike
+from hyperfitting.preference.pairs import SHUFFLED, draw_pairs
+from hyperfitting.preference.tells import TELLS, without_tells
+from hyperfitting.records import GeneratedText, GenerationSet
+from hyperfitting.scoring.conditions import Condition
+
+
+class Letters:
+    """A codec whose tokens are letters."""
+
+    fingerprint = "letters"
+
+    def encode(self, texts, special=True):
+        return [[ord(letter) for letter in text] for text in texts]
+
+    def decode(self, ids):
+        return "".join(map(chr, ids))
+
+
+PROSE = (
+    "The dog ran home, and then it slept. It found a boat under the old tree, near the river where the king sang of it"
+)
+
+
+def texts(name, tails, context="Once upon a time there was a dog .", reference=PROSE, source="a"):
+    made = tuple(
+        GeneratedText(id=f"c{n}", source=source[n % len(source)], context=f"{context} {n}", text=tail, reference=reference)
+        for n, tail in enumerate(tails)
+    )  # fmt: skip
+    return Condition.of(name, [GenerationSet(name, made)])
+
+
+def test_tells_go_and_are_counted():
+    text = "He said \u201cno\u201d  and left<|endoftext|></s> the house @,@ his\u00a0own .\n\n\nIt\u2019s \u2026 gone\ufffd "
+    shown, found = without_tells(text)
+    assert shown == 'He said "no" and left the house,his own.\nIt\'s ... gone'
+    assert found["marker of a special token"] == 2 and found["typographic quotation mark"] == 2
+    assert found["double space"] >= 1 and found["empty line"] == 1
+
+
+@given(st.text(st.sampled_from("ab .,\n\t\u201c\u2019\u2026\ufffd<|>s/@-\u00a0"), max_size=40))
+def test_what_is_clean_stays_as_it_is(text):
+    shown, _ = without_tells(text)
+    again, found = without_tells(shown)
+    assert len(again) <= len(shown) and not (again == shown and found)
+    assert not re.search(r"  |\n\n|\t", shown)
+
+
+@given(
+    st.lists(st.sampled_from(["go", "stop.", "why?", 'it."', "and", "so,"]), min_size=1, max_size=60),
+    st.lists(st.sampled_from(["go", "stop.", "and", "end!"]), min_size=1, max_size=60),
+    st.integers(1, 50),
+)
+def test_both_sides_are_as_long_and_end_no_sentence_where_they_can(first, second, budget):
+    ruler = Words()
+    cut = cut_alike((ruler.of_text(" ".join(first)), ruler.of_text(" ".join(second))), budget)
+    lengths = [len(text.split()) for text in cut.texts]
+    assert lengths == [cut.count, cut.count] and 1 <= cut.count <= min(budget, len(first), len(second))
+    ends = [text.rstrip('"')[-1] in ".?!" for text in cut.texts]
+    tried = range(min(budget, len(first), len(second)), max(min(budget, len(first), len(second)) - 32, 0), -1)
+    possible = any(
+        not first[n - 1].rstrip('"').endswith((".", "?", "!")) and second[n - 1] in ("go", "and") for n in tried
+    )
+    assert (cut.ending == "any") == any(ends) and any(ends) == (not possible)
+
+
+def test_tokens_are_counted_by_the_codec_and_words_are_not_cut():
+    ruler = Tokens(Letters(), own_ids=False)
+    cut = cut_alike((ruler.of_text("one two three four"), ruler.of_text("alphabet soup and")), 15)
+    assert (cut.count, cut.texts, cut.ending) == (13, ("one two three", "alphabet soup"), "word")
+    inside = cut_alike((ruler.of_text("one two three"), ruler.of_text("abcdefghijklmnop")), 12)
+    assert (inside.count, inside.ending) == (12, "no sentence")
+
+
+def test_a_ruler_is_found_where_one_tokenizer_made_all():
+    plain = texts("a", [PROSE])
+    assert isinstance(choose_ruler([plain], None), Words)
+    given = choose_ruler([plain], Letters())
+    assert isinstance(given, Tokens) and not given.own_ids
+
+
+def draw(conditions, against="original", lengths=(40,), num=None, ruler=None):
+    return draw_pairs(conditions, against, lengths, ruler or Words(), num, seed=0)
+
+
+def test_pairs_of_all_conditions_on_the_same_contexts():
+    long = " ".join(f"word{n}" for n in range(80))
+    base, tuned = (
+        texts(name, [f"{name} {long}"] * 6, reference=f"truly {long}", source="aabbbb") for name in ("base", "tuned")
+    )
+    drawn = draw([base, tuned], lengths=(30, 60), num=4)
+    assert drawn.grid.shape == (2, 2, 4) and len(drawn.checks) == 4
+    for place in np.ndindex(drawn.grid.shape):
+        pair = drawn.pairs[drawn.grid[place]]
+        assert (pair.condition, pair.length) == (("base", "tuned")[place[0]], (30, 60)[place[1]])
+        assert len(pair.text.split()) == len(pair.other.split()) == pair.length - 10
+        assert pair.context_id == drawn.pairs[drawn.grid[0, 0, place[2]]].context_id and pair.other.startswith("truly")
+    check = drawn.pairs[drawn.checks[0]]
+    assert check.condition == SHUFFLED and sorted(check.text.split()) == sorted(check.other.split())
+    assert check.text != check.other
+    assert Counter(drawn.pairs[i].source for i in drawn.checks) == {"a": 2, "b": 2}
+    other = draw([base, tuned], against="base")
+    assert {(pair.condition, pair.against) for pair in other.pairs[: other.grid.size]} == {("tuned", "base")}
+
+
+def test_contexts_that_cannot_be_shown_are_left_out_of_all_conditions_and_named():
+    long = " ".join(["word"] * 60)
+    drawn = draw([texts("base", [long, long, "short"], reference=long), texts("tuned", [long] * 3, reference=long)])
+    assert drawn.left_out == {"have a continuation of fewer than 16 words": ["c2"]} and drawn.grid.shape == (2, 1, 2)
+    with pytest.raises(UserError, match="--num_contexts 3: only 2 can be shown; 1 have a continuation of fewer"):
+        draw([texts("base", [long, long, "short"], reference=long)], num=3)
+    with pytest.raises(UserError, match="no context can be shown: 1 have a context that leaves fewer than 16 words"):
+        draw([texts("base", [long], reference=long)], lengths=(20,))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 4), st.integers(1, 2), st.integers(1, 30), st.integers(1, 7), st.integers(1, 3), st.integers(0, 50)
+)
+def test_what_every_assignment_holds(conditions, lengths, contexts, annotators, votes, seed):
+    grid = np.arange(conditions * lengths * contexts).reshape(conditions, lengths, contexts)
+    checks = list(range(grid.size, grid.size + contexts))
+    plan = Plan(annotators, votes, repeats=0.2, checks=0.1, seed=seed)
+    if votes * lengths > annotators:
+        with pytest.raises(UserError, match=f"give --annotators {votes * lengths} or fewer --votes"):
+            assign(grid, checks, plan)
+        return
+    lists = assign(grid, checks, plan)
+    where = {int(pair): place for place, pair in np.ndenumerate(grid)}
+    given_votes = Counter(one.pair for own in lists for one in own if one.role == "vote")
+    assert given_votes == {pair: votes for pair in where}  # on every pair as many, and on no check
+    by_condition = np.zeros((annotators, conditions), dtype=int)
+    for annotator, own in enumerate(lists):
+        asked = [one for one in own if one.role == "vote"]
+        seen = Counter((where[one.pair][0], where[one.pair][2]) for one in asked)
+        assert not seen or max(seen.values()) == 1  # no context twice under one condition, at whatever length
+        for one in asked:
+            by_condition[annotator, where[one.pair][0]] += 1
+        for condition in range(conditions):
+            sides = [one.swapped for one in asked if where[one.pair][0] == condition]
+            assert abs(2 * sum(sides) - len(sides)) <= 1
+        first = {one.pair: (place, one.swapped) for place, one in enumerate(own) if one.role == "vote"}
+        repeats = [(place, one) for place, one in enumerate(own) if one.role == "repeat"]
+        assert len({one.pair for _, one in repeats}) == len(repeats) <= round(0.2 * len(asked))
+        assert all(first[one.pair][0] < place and first[one.pair][1] != one.swapped for place, one in repeats)
+        assert len({one.pair for one in own if one.role == "check"} & set(checks)) == min(
+            round(0.1 * len(asked)), contexts
+        )
+    assert (np.ptp(by_condition, axis=0) <= 1).all()
+    assert assign(grid, checks, plan) == lists
+
+
+def test_contexts_that_come_again_are_far_apart_and_repeats_are_late():
+    grid = np.arange(4 * 60).reshape(4, 1, 60)
+    for own in assign(grid, [], Plan(annotators=6, votes=3, repeats=0.1, checks=0.0, seed=0)):
+        contexts = {}
+        for place, one in enumerate(own):
+            contexts.setdefault(one.pair % 60, []).append((place, one.role))
+        gaps = [
+            b[0] - a[0] for seen in contexts.values() for a, b in zip(seen, seen[1:], strict=False) if b[1] == "vote"
+        ]
+        assert min(gaps) > len(own) / 8 and np.mean(gaps) > len(own) / 3
+        repeats = [place for place, one in enumerate(own) if one.role == "repeat"]
+        assert len(repeats) == 12 and min(repeats) > len(own) / 3
+
+
+def test_every_tell_has_a_name_of_its_own():
+    assert len({tell.name for tell in TELLS}) == len(TELLS)
