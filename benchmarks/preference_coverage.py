@@ -126,7 +126,7 @@ def main():
     for name, annotators, share in cells:
         size = Size(options.contexts, options.votes, annotators)
         found = measure(SCENARIOS[name], size, share, options.studies, seed=annotators)
-        facts.append({"scenario": name, "annotators": annotators, "share": share, **found})
+        facts.append({"scenario": name, "annotators": annotators, **found})
         shown = [f"{found['share'][m]['covered']:.3f} × {found['share'][m]['width']:.2f}" for m in METHODS]
         difference = found["difference"]["two-way (ours)"]
         sizes = [f"{value:.3f}" for value in found["size"].values()]

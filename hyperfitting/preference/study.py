@@ -61,7 +61,8 @@ class Pair:
     Attributes:
         condition, against: names; `against` is another condition or "original text".
         source: the corpus of the context.
-        length: tokens or words (the study's facts say which) that both were cut to.
+        length: `--length` of the study, tokens or words (its facts say which) of context and continuation; both texts were cut to the
+            same number, up to 32 below it.
     """
 
     condition: str

@@ -77,6 +77,7 @@ def sections(study: Study, results: Results, baseline: str | None = None) -> lis
 
 def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
     """Sentences that belong under the table."""
+    cut = facts["cut"]["endings"]
     people, contexts = len({vote.annotator for vote in votes}), len({vote.context_id for vote in votes})
     asked = facts["plan"]["votes"] * facts["contexts"] * len(facts["lengths"]) * len(facts["conditions"])
     found = [
@@ -90,9 +91,7 @@ def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
         )
     found.append(
         f"Both sides of a pair were cut to the same number of {facts['unit']}, context included, and a little shorter where a sentence "
-        "ended: "
-        + ", ".join(f"{facts['cut']['endings'].get(key, 0)} pairs where {text}" for key, text in ENDINGS.items())
-        + "."
+        "ended: " + ", ".join(f"{cut[key]} pairs where {text}" for key, text in ENDINGS.items() if key in cut) + "."
     )
     removed = {name: sum(counts.values()) for name, counts in facts["tells"].items()}
     if any(removed.values()):
