@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hyperfitting.files import read_json, write_atomically
 from hyperfitting.scoring.scores import Score
-from hyperfitting.training.curves import COLOURS, add_legend, draw_runs, panels_of
+from hyperfitting.training.curves import add_legend, draw_runs, line_style, panels_of
 from hyperfitting.training.run_folder import RunFolder
 
 ORIGINAL, BASE, TOP_P = "original text", "base greedy", "base paper_top_p(p=0.9,temperature=0.7,top_k=50)"
@@ -188,11 +188,12 @@ def draw_figures(folder: Path, runs: Sequence[Path]) -> None:
     _save(figure, folder / "figure_2.svg")
     scored = [_conditions(path) for name in ("scores", "scores_long") if (path := folder / name).exists()]
     figure, named = Figure(figsize=(4.5 * len(scored), 4.5), layout="constrained"), {}
+    styles: dict[str, dict[str, str]] = {}
     for axis, conditions in zip(figure.subplots(1, len(scored), squeeze=False)[0], scored, strict=True):
-        for index, (name, entry) in enumerate(conditions.items()):
+        for name, entry in conditions.items():
             curve = entry["curves"]["ttr_by_position"]
-            colour = named[name][0].get_color() if name in named else COLOURS[index % len(COLOURS)]
-            (line,) = axis.plot([(i + 1) * WINDOW for i in range(len(curve))], curve, color=colour, lw=1.6)
+            style = styles.setdefault(name, line_style(len(styles)))
+            (line,) = axis.plot([(i + 1) * WINDOW for i in range(len(curve))], curve, **style, lw=1.6)
             named.setdefault(name, (line, name))
         count = next(iter(conditions.values()))["contexts"]
         axis.set(xlabel="token of the continuation", ylabel=f"TTR of {WINDOW} tokens (n = {count})", ylim=(0, 1))

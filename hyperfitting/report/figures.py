@@ -13,7 +13,7 @@ from ..scoring.conditions import one_per_model
 from ..scoring.descriptions import Curve, Description
 from ..scoring.metrics import metric_descriptions, without_doubles
 from ..scoring.results import Results
-from ..training.curves import COLOURS, add_legend, draw_runs, panels_of
+from ..training.curves import add_legend, draw_runs, line_style, panels_of
 from ..training.run_folder import RunFolder
 
 INK = "#010203"  # stands for the page's text colour until the SVG is in the page
@@ -71,9 +71,9 @@ def _runs(runs: Sequence[RunFolder]) -> dict | None:
     )
 
 
-def _colours(results: Results) -> dict[str, str]:
-    """A condition has one colour in all figures."""
-    return {c.name: COLOURS[i % len(COLOURS)] for i, c in enumerate(results.conditions)}
+def _styles(results: Results) -> dict[str, dict[str, str]]:
+    """A condition has one style in all figures."""
+    return {condition.name: line_style(index) for index, condition in enumerate(results.conditions)}
 
 
 def _histogram(results: Results, metric: Description) -> dict | None:
@@ -86,17 +86,17 @@ def _histogram(results: Results, metric: Description) -> dict | None:
     longest = max(found.max() for found in values.values())
     width = max(1, longest // MOST_BARS)
     edges = np.arange(-0.5, longest + width + 0.5, width) if figure_of.whole else np.linspace(0, 1, 26)
-    colours, (figure, (axis,)), named = _colours(results), _axes(1), []
+    styles, (figure, (axis,)), named = _styles(results), _axes(1), []
     for name, found in values.items():
         shares = np.histogram(found, edges)[0] / len(found)
-        named.append((axis.stairs(shares, edges, color=colours[name], lw=1.6), f"{name} (n = {len(found)})"))
+        named.append((axis.stairs(shares, edges, **styles[name], lw=1.6), f"{name} (n = {len(found)})"))
     axis.set(xlabel=figure_of.axis, ylabel="share of the texts", ylim=(0, None))
     return _finish(figure, named, figure_of.title, f"Histogram of {figure_of.axis} for each condition")
 
 
 def _by_position(results: Results, metric: Description) -> dict | None:
     """A line for each condition, or for each model; of values at every token the mean of eight."""
-    figure_of, colours = metric.curve, _colours(results)
+    figure_of, styles = metric.curve, _styles(results)
     rows = one_per_model(results.conditions) if metric.of_model else {c.name: c for c in results.conditions}
     curves = {name: _curve(results.curves[condition.name], figure_of) for name, condition in rows.items()}
     curves = {name: curve for name, curve in curves.items() if curve}
@@ -104,11 +104,11 @@ def _by_position(results: Results, metric: Description) -> dict | None:
         return None
     (figure, (axis,)), named = _axes(1), []
     for name, curve in curves.items():
-        step, colour = figure_of.step, colours[rows[name].name]
+        step, style = figure_of.step, styles[rows[name].name]
         smooth = np.convolve(curve, np.ones(8) / 8, "valid") if step == 1 and len(curve) >= 32 else np.array(curve)
         first = len(curve) - len(smooth)
         positions = [(first + i + 1) * step for i in range(len(smooth))]
-        named += [(line, name) for line in axis.plot(positions, smooth, color=colour, lw=1.6)]
+        named += [(line, name) for line in axis.plot(positions, smooth, **style, lw=1.6)]
     axis.set(xlabel="token of the continuation", ylabel=figure_of.axis, ylim=(0, None))
     each = "model" if metric.of_model else "condition"
     alt = f"{figure_of.axis} against the position in the text, a line for each {each}"

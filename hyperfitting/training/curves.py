@@ -8,6 +8,13 @@ from ..files import write_atomically
 from .run_folder import RunFolder
 
 COLOURS = ("#3b7dd8", "#d9822b", "#2e9e6b", "#b65fc9", "#c94f4f", "#2aa3b5", "#8a8a3a", "#8d7b6a")
+DASHES = ("-", "--", ":")
+
+
+def line_style(index: int) -> dict[str, str]:
+    """How matplotlib draws the line of one thing among several: colours first, and where these are used up dashes."""
+    turn, colour = divmod(index, len(COLOURS))
+    return {"color": COLOURS[colour], "linestyle": DASHES[turn % len(DASHES)]}
 
 
 @dataclass(frozen=True)
