@@ -21,6 +21,7 @@ from .desk import Desk
 from .guard import Guard, Guesses, refused
 
 BODY = 64 * 1024  # bytes of a request; the longest comment fits in
+DRAINED = 4 * 1024 * 1024  # bytes that are read of a longer one and thrown away: who is still sending hears no answer
 BODY_SECONDS = 20.0
 
 
@@ -128,16 +129,19 @@ class Service:
 
 
 async def _read_json(request: Request) -> dict:
-    """The JSON object in the body of a request, which is read no further than it may be long."""
-    body = b""
+    """The JSON object in the body of a request, of which no more is kept than it may be long."""
+    body, read = b"", 0
     try:
         with anyio.fail_after(BODY_SECONDS):
             async for part in request.stream():
-                body += part
-                if len(body) > BODY:
-                    raise HTTPException(413, f"a request has at most {BODY} bytes", {"Connection": "close"})
+                read += len(part)
+                body = body + part if read <= BODY else b""
+                if read > DRAINED:
+                    break
     except TimeoutError:
         raise HTTPException(408, "the request came too slowly", {"Connection": "close"}) from None
+    if read > BODY:
+        raise HTTPException(413, f"a request has at most {BODY} bytes", {"Connection": "close"})
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
