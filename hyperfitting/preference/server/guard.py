@@ -84,4 +84,5 @@ class Guesses:
 
 
 def refused(status: int, message: str, **headers: str) -> JSONResponse:
+    """The answer to a request that is not granted: why, in words that the page can show."""
     return JSONResponse({"message": message}, status, headers=headers or None)
