@@ -1,7 +1,7 @@
 """Greedy continuation, 32 -> 256 tokens: our decode loop against three ways of transformers, on the same contexts.
 
     OMP_NUM_THREADS=1 python benchmarks/generate_speed.py --size 15m --rounds 3
-    OMP_NUM_THREADS=2 python benchmarks/generate_speed.py --model FOLDER   # a model of yours instead of a random one
+    OMP_NUM_THREADS=2 python benchmarks/generate_speed.py --model FOLDER --sides b   # a model of yours instead of a random one
 
 (a) the paper's validation loop: `model.generate`, batch 8, dynamic cache; (b) `model.generate` at our batch; (c)
 transformers' continuous batching. All sides have the same dtype; their tokens are compared, and the share of equal texts shown.
@@ -18,6 +18,8 @@ from common import alternate, copy_rate, device, matmul_rate, median_range, peak
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from hyperfitting.generation.decoding import decode, make_decoder
+
+SIDES = ["a", "b", "c"]
 
 
 def limit_seconds(model, batch: int, context_len: int, max_length: int) -> tuple[float, float, dict]:
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--max_length", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="beside ours")
     parser.add_argument("--dtype", default="float32" if device().type == "cpu" else "bfloat16")
     args = parser.parse_args()
     dtype = getattr(torch, args.dtype)
@@ -83,6 +86,9 @@ def main() -> None:
             args.batch_size, cache_implementation="static"
         ),
         "(c) continuous batching": continuous,
+    }
+    sides = {
+        name: side for name, side in sides.items() if name.startswith(("ours", *(f"({each})" for each in args.sides)))
     }
     measured = alternate(sides, args.rounds)
     made = args.contexts * (args.max_length - 32)

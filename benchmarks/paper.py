@@ -88,7 +88,8 @@ class Paper:
 
     def _hyperfit(self, seed: int, run: Path) -> None:
         if not RunFolder(run).result.exists():
-            own = ["--resume", "auto", "--seed", seed, "--output_dir", run, "--keep_early_stopped", "true"]
+            keep = str(run == self.runs[0]).lower()  # controls are of the first seed
+            own = ["--resume", "auto", "--seed", seed, "--output_dir", run, "--keep_early_stopped", keep]
             self._stage(run.name, self.args.config_file, "hyperfit.py", *self.recipe_flags, *own)
         if read_json(RunFolder(run).result)["status"] != "finished":
             raise UserError(f"{run} was interrupted: the same command goes on from its last checkpoint")
@@ -194,7 +195,7 @@ def main(arguments: list[str] | None = None) -> None:
         "hours": round(paper.hours(), 2),
         "word_list": args.word_list.name,
         "noise": read_json(paper.folder / "noise_damaged" / "noise.json"),
-        "early_stopped_steps": [read_json(RunFolder(run).result)["best_step"] for run in paper.runs],
+        "early_stopped_step": read_json(RunFolder(paper.runs[0]).result)["best_step"],
         **tables.to_json(),
     }
     write_atomically(paper.folder / "paper.json", json.dumps(facts, indent=1) + "\n")
