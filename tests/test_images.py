@@ -3,12 +3,14 @@
 import io
 import json
 import pickle
+import random
 
 import datasets
 import numpy as np
 import pytest
 import torch
 from conftest import LAUNCH, read_losses, run
+from killing import kill_all, start_and_wait_for
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling, ImageGPTImageProcessorPil
@@ -343,16 +345,31 @@ def test_two_processes_give_the_same_bytes(hyperfitted, tmp_path, monkeypatch):
     assert records(tmp_path / "two", rank=0, world=2) == one
 
 
-def test_two_processes_of_zero_2_learn_as_one_does(hyperfitted, igpt, tmp_path):
-    recipe = {**RECIPE, "epochs": 3, "probe_contexts": 2, "mixed_precision": "no"}
+def launch(igpt, config, folder, *extra):
+    """The words that hyperfit in two processes, with a checkpoint every 20 of 120 steps."""
+    recipe = {**RECIPE, "save_steps": 20, "eval_steps": 120, "probe_contexts": 2, "mixed_precision": "no"}
     words = [word for name, value in recipe.items() for word in (f"--{name}", value)]
-    words += ["--model", igpt / "model", "--dataset", igpt / "pictures", "--output_dir", tmp_path / "run", "--cpu"]
-    config = ["--config_file", "accelerate_configs/zero2.yaml", "--num_processes", 2]
-    done = run([*LAUNCH, *config, "launch/hyperfit.py", *words])
+    words += ["--model", igpt / "model", "--dataset", igpt / "pictures", "--output_dir", folder, "--cpu", *extra]
+    config = ["--config_file", f"accelerate_configs/{config}.yaml", "--num_processes", 2]
+    return [*LAUNCH, *config, "launch/hyperfit.py", *words]
+
+
+@pytest.mark.parametrize("config", ["ddp", "zero2"])
+def test_two_processes_fit_pictures_and_go_on_after_a_kill_as_if_nothing_had_been(hyperfitted, igpt, tmp_path, config):
+    done = run(launch(igpt, config, tmp_path / "whole"))
     assert done.returncode == 0, done.stdout + done.stderr
-    losses = read_losses(tmp_path / "run")
-    assert losses == pytest.approx(read_losses(hyperfitted.run_dir)[:6], abs=1e-4) and len(losses) == 6
-    assert len(list((tmp_path / "run" / "probe").glob("*.png"))) == 2
+    losses = read_losses(tmp_path / "whole")
+    assert losses == pytest.approx(read_losses(hyperfitted.run_dir), abs=1e-3) and len(losses) == 120
+    assert losses[-1] < 0.05 * losses[0]
+    assert len(list((tmp_path / "whole" / "probe").glob("*.png"))) == 2
+    killed, step = tmp_path / "killed", random.Random().randint(25, 100)
+    kill_all(start_and_wait_for(launch(igpt, config, killed), killed, step))
+    assert not (killed / "final").exists()
+    done = run(launch(igpt, config, killed, "--resume", "auto"))
+    assert done.returncode == 0 and "resumed from" in done.stdout, done.stdout + done.stderr
+    assert read_losses(killed) == losses, f"killed at step {step}"
+    for file in ("final/model.safetensors", "probe/step_0000120.png"):
+        assert (killed / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), f"killed at step {step}"
 
 
 def test_pictures_have_no_words_to_cut_a_citation_at(hyperfitted, tmp_path):
