@@ -134,6 +134,7 @@ FROZEN = {
         "model_scores_of": ("both", "str"),
         "preference": (None, "str | None"),
         "mauve_model": (None, "str | None"),
+        "inception_weights": (None, "str | None"),
         "per_device_eval_batch_size": (8, "int"),
         "dtype": ("float32", "str"),
         "trust_remote_code": (False, "bool"),

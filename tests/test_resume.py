@@ -12,6 +12,7 @@ from killing import command, start_and_wait_for
 
 from hyperfitting import Hyperfitter
 from hyperfitting.training import checkpoint
+from hyperfitting.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +74,7 @@ def test_without_a_whole_checkpoint_it_starts_anew(damaged, reference):
 def test_a_finished_run_can_be_given_more_epochs(damaged, reference, tiny, tmp_path):
     result = Hyperfitter(recipe=damaged / "recipe.yaml", output_dir=str(damaged), epochs=7).fit(resume="auto")
     assert result.steps == 28 and read_losses(damaged)[:24] == read_losses(reference)
+    assert Recipe.load(damaged / "recipe.yaml").epochs == 7
 
 
 def test_shards_of_another_layout_are_refused(damaged):

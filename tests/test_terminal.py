@@ -111,6 +111,22 @@ def test_training_and_evaluation_say_how_far_they_are(ended, tiny, tmp_path):
     assert sum(line.startswith("evaluating validation rows") for line in said) == 2
 
 
+class Slow(Hyperfitter):
+    """Every step takes a twentieth of a second, or longer."""
+
+    def _step(self, rows):
+        time.sleep(0.05)
+        super()._step(rows)
+
+
+def test_speed_is_that_of_the_steps_where_two_losses_are_read_at_once(ended, tiny, tmp_path):
+    values = {**TINY_RECIPE, "epochs": 2, "eval_steps": 2}  # a loss is read with the next, or before an evaluation
+    Slow(tiny / "fp32", dataset=str(tiny / "stories.jsonl"), output_dir=str(tmp_path / "run"), **values).fit()
+    (line,) = (line for line in ended[0] if line.startswith("training"))
+    speed = int(re.search(r"([\d,]+) tokens/s", line)[1].replace(",", ""))
+    assert 0 < speed <= values["global_batch_size"] * values["seq_len"] / 0.05
+
+
 def test_generation_and_scoring_say_how_far_they_are(ended, tiny, tmp_path):
     said, progress = ended
     options = dict(output_dir=tmp_path / "made", max_length=40, batch_size=2, ban_eos=True)

@@ -83,6 +83,9 @@ class MeasureOptions:
         path=True,
     )
     mauve_model: str | None = option(None, "Also MAUVE, with features of this model.", metavar="MODEL", path=True)
+    inception_weights: str | None = option(
+        None, "Also KID, precision and recall of pictures on features of InceptionV3.", metavar="FILE", path=True
+    )
     per_device_eval_batch_size: int = option(8, "Texts in a forward pass of a model.", least=1)
     dtype: str = option("float32", "Dtype of the weights for model scores.", choices=("float32", "bfloat16", "auto"))
     trust_remote_code: bool = option(False, "Run code that comes with a checkpoint or tokenizer.")
@@ -124,6 +127,10 @@ def _run(arguments: list[str] | None) -> None:
         from ..scoring.mauve import import_mauve
 
         import_mauve()
+    if options.inception_weights:
+        from ..scoring.inception import check_inception
+
+        check_inception(options.inception_weights)
     output = Path(options.output_dir)
     _check_free(output, invocation.overwrite)
     console = make_console(quiet=not is_main_process())
@@ -182,6 +189,7 @@ def _run(arguments: list[str] | None) -> None:
             models=models,
             voted=voted,
             mauve_model=options.mauve_model,
+            inception_weights=options.inception_weights,
             batch_size=options.per_device_eval_batch_size,
             trust_remote_code=trust,
             tokenizers=codec_of,

@@ -16,6 +16,7 @@ NEEDS = {
     "model": "the model that made the texts: give --model_scores",
     "votes": "votes on pairs of texts: give --preference",
     "mauve_model": "a model for its features: give --mauve_model",
+    "inception_weights": "InceptionV3's weights for its features: give --inception_weights",
 }
 
 

@@ -7,7 +7,7 @@ from ..errors import UserError
 from ..options import nearest
 from .descriptions import WORDS_SUFFIX, Description
 from .model_metrics import MAUVE, MODEL_METRICS
-from .picture_metrics import PICTURE_METRICS
+from .picture_metrics import INCEPTION_METRICS, PICTURE_METRICS
 from .text_metrics import TEXT_METRICS
 from .vote_metrics import OUTCOMES, vote_metric
 
@@ -15,7 +15,7 @@ METRICS = {metric.name: metric for metric in TEXT_METRICS}
 PICTURES = tuple(metric.name for metric in PICTURE_METRICS)
 WORDS = tuple(f"{name}{WORDS_SUFFIX}" for name, metric in METRICS.items() if metric.words in ("scored", "shown"))
 _DESCRIPTIONS: dict[str, Description] = {
-    metric.name: metric for metric in (*TEXT_METRICS, *PICTURE_METRICS, *MODEL_METRICS, MAUVE)
+    metric.name: metric for metric in (*TEXT_METRICS, *PICTURE_METRICS, *INCEPTION_METRICS, *MODEL_METRICS, MAUVE)
 }
 
 

@@ -60,11 +60,18 @@ def kid_values(made: np.ndarray, real: np.ndarray) -> np.ndarray:
     return n * estimate - (n - 1) * without
 
 
-def share_within(points: np.ndarray, cloud: np.ndarray, neighbours: int = NEIGHBOURS) -> np.ndarray:
-    """(n,) bool: whether a point lies as near to some point of the cloud as that one's `neighbours`-th neighbour there.
+def precision(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(n,) bool, of which the mean is the share of made pictures among the real ones (Kynkäänniemi et al. 2019)."""
+    return share_within(made, real)
 
-    The mean over made pictures is precision of real ones as the cloud, the other way round recall (Kynkäänniemi et al. 2019).
-    """
+
+def recall(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(n,) bool, of which the mean is the share of real pictures among the made ones (Kynkäänniemi et al. 2019)."""
+    return share_within(real, made)
+
+
+def share_within(points: np.ndarray, cloud: np.ndarray, neighbours: int = NEIGHBOURS) -> np.ndarray:
+    """(n,) bool: whether a point lies as near to some point of the cloud as that one's `neighbours`-th neighbour there."""
     inside = _distances(cloud, cloud)
     np.fill_diagonal(inside, np.inf)  # no point is its own neighbour
     radius = np.sort(inside, axis=1)[:, neighbours - 1]

@@ -1,10 +1,11 @@
 """The metrics of pictures: what each computes of completed images, and the definition that its signature carries."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from .descriptions import Histogram
+from .descriptions import Description, Histogram
 from .picture_distance import (
     COMPONENTS,
     NEIGHBOURS,
@@ -13,7 +14,8 @@ from .picture_distance import (
     kid_values,
     patch_basis,
     patch_features,
-    share_within,
+    precision,
+    recall,
     standardized,
 )
 from .pictures import Pictures, column_run, repeated_lines, top_colour
@@ -49,21 +51,26 @@ def _features(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
     return standardized(made, real), standardized(real, real)
 
 
+def of_whole(
+    pictures: Pictures, function: Callable, features: Callable[[], tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """(n,) values of `function` on the features of whole pictures and of the true ones; NaN for those that were not completed,
+    and for all where they are few."""
+    found = np.full(len(pictures.made), np.nan)
+    if pictures.whole.sum() > NEIGHBOURS:
+        found[pictures.whole] = function(*features())
+    return found
+
+
 def _of_all(function: Callable) -> Callable[[Pictures], np.ndarray]:
-    """Of what is known of a picture only beside all others; NaN for those that were not completed, or all where they are few."""
-
-    def compute(pictures: Pictures) -> np.ndarray:
-        found = np.full(len(pictures.made), np.nan)
-        if pictures.whole.sum() > NEIGHBOURS:
-            found[pictures.whole] = function(*_features(pictures))
-        return found
-
-    return compute
+    return lambda pictures: of_whole(pictures, function, lambda: _features(pictures))
 
 
 _FEATURES = {
     "features": f"{COMPONENTS} principal components of {PATCH}x{PATCH} patches, stride {STRIDE}, mean and deviation"
 }
+_KID = {"kernel": "(x.y/d+1)^3", "estimate": "unbiased, all pictures", "real": "true pictures"}
+_NEIGHBOURS = {"neighbours": str(NEIGHBOURS), "real": "true pictures"}
 _DISTANCE = {"distance": "root mean square of RGB values, 0 to 255, over the made pixels"}
 
 PICTURE_METRICS = [
@@ -119,7 +126,7 @@ PICTURE_METRICS = [
     _metric(
         "patch_kid",
         "KID of patches",
-        {"kernel": "(x.y/d+1)^3", "estimate": "unbiased, all pictures", "real": "true pictures", **_FEATURES},
+        {**_KID, **_FEATURES},
         _of_all(kid_values),
         needs="references",
         column=16,
@@ -127,17 +134,44 @@ PICTURE_METRICS = [
     _metric(
         "patch_precision",
         "precision of patches",
-        {"neighbours": str(NEIGHBOURS), "real": "true pictures", **_FEATURES},
-        _of_all(lambda made, real: share_within(made, real)),
+        {**_NEIGHBOURS, **_FEATURES},
+        _of_all(precision),
         needs="references",
         column=17,
     ),
     _metric(
         "patch_recall",
         "recall of patches",
-        {"neighbours": str(NEIGHBOURS), "real": "true pictures", **_FEATURES},
-        _of_all(lambda made, real: share_within(real, made)),
+        {**_NEIGHBOURS, **_FEATURES},
+        _of_all(recall),
         needs="references",
         column=18,
     ),
+]
+
+_INCEPTION = {"features": "InceptionV3 of torch-fidelity, 2048, whole pictures"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionMetric(Description):
+    """A mean over pictures of what `distance` finds in the features of all of them; `inception` computes it."""
+
+    distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+INCEPTION_METRICS = [
+    InceptionMetric(
+        name=f"inception_{name}",
+        label=f"{label} of Inception",
+        definition=Signature({**definition, **_INCEPTION}),
+        unit="pixels",
+        needs="inception_weights",
+        column=column,
+        distance=distance,
+    )
+    for name, label, definition, column, distance in (
+        ("kid", "KID", _KID, 19, kid_values),
+        ("precision", "precision", _NEIGHBOURS, 20, precision),
+        ("recall", "recall", _NEIGHBOURS, 21, recall),
+    )
 ]

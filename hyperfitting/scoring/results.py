@@ -92,6 +92,7 @@ def score_conditions(
     models: "dict[str, ModelScores] | None" = None,
     voted: Scored | None = None,
     mauve_model: str | None = None,
+    inception_weights: str | None = None,
     batch_size: int = 8,
     trust_remote_code: bool = False,
     tokenizers: Callable[[GenerationSet], object] = lambda texts: None,
@@ -100,13 +101,14 @@ def score_conditions(
     """Score all conditions and the true continuations, and compare them with the baseline.
 
     Args:
-        metrics: columns of the table, besides those that `models` and `mauve_model` bring. Default: a selection of what can
+        metrics: columns of the table, besides those that models bring. Default: a selection of what can
             be computed.
         baseline: condition that the others are compared with. Default: the first; what has other contexts is then left out.
         models: of `score_with_models`.
         voted: condition -> metric -> score of votes on its texts.
         mauve_model: a causal LM for MAUVE's features; batch_size: its texts in a forward pass; trust_remote_code: run
             modelling code that comes with it.
+        inception_weights: a file of InceptionV3's weights, for distances of pictures on its features.
         tokenizers: a set -> its tokenizer or None, to write quotations as text.
 
     Raises:
@@ -131,6 +133,11 @@ def score_conditions(
 
         for name, found in mauve_scores(conditions, mauve_model, batch_size, trust_remote_code, say).items():
             scored[name][found.metric.name] = found
+    if inception_weights:
+        from .inception import inception_scores
+
+        for name, measured in inception_scores(conditions, inception_weights, batch_size, say).items():
+            scored[name] |= measured
     columns = _columns(scored, metrics)
     compared = [name for name in columns if find_metric(name).paired]
     paired, notes = _comparable(baseline or conditions[0].name, shown, asked=baseline is not None)

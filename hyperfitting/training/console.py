@@ -60,11 +60,14 @@ class RunConsole:
             self.progress.task("training", self.total, "step", fitter.progress.step)
         )
 
-    def step(self, record: dict) -> None:
-        """Note a step. The time left is that of its steps and, once one was timed, of its evaluations."""
+    def tick(self) -> None:
+        """Note the time at which a step was made; its loss may be read later, with the next one's."""
         self.times.append(time.perf_counter())
         if len(self.times) > 1:
             self.seconds_per_step = (self.times[-1] - self.times[0]) / (len(self.times) - 1)
+
+    def step(self, record: dict) -> None:
+        """Note what a step gave. The time left is that of its steps and, once one was timed, of its evaluations."""
         parts, left = [f"epoch {record['epoch']:.1f}", f"loss {record['loss']:.4f}"], None
         if self.seconds_per_step:
             parts.append(f"{self.tokens / self.seconds_per_step:,.0f} tokens/s")

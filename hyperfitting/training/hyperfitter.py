@@ -213,6 +213,7 @@ class Hyperfitter:
             self.run.rewind_metrics(self.progress.step)
             set_newer_aside(self.run.checkpoints, self.progress.step)
             keep_newest(self.run.checkpoints, self.recipe.keep_checkpoints)  # a kill may have come before it was done
+            self.recipe.save(self.run.recipe)  # what may change on the way, such as more epochs
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
     def _check_same_recipe(self) -> None:
@@ -235,6 +236,7 @@ class Hyperfitter:
             batch = order[index * recipe.global_batch_size : (index + 1) * recipe.global_batch_size]
             self._step(self.train_rows[batch])
             progress.step += 1
+            self.console.tick()
             self._read_losses(late=True)
 
             epoch_ends = progress.step % per_epoch == 0
