@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import device
-from transformers import AutoModelForCausalLM
 
 from hyperfitting.builtin import resolve
 from hyperfitting.codec import load_codec
 from hyperfitting.errors import UserError
 from hyperfitting.files import replace_folder
-from hyperfitting.models import save_pretrained
+from hyperfitting.models import causal_lm, save_pretrained
 from hyperfitting.scoring.teacher_forced import measure_rows
 
 TOLERANCE = 0.02  # nats between the validation losses of the two
 
 
 def load(model: str | Path):
-    return AutoModelForCausalLM.from_pretrained(resolve(str(model)), dtype="auto", use_safetensors=True).to(device())
+    return causal_lm().from_pretrained(resolve(str(model)), dtype="auto", use_safetensors=True).to(device())
 
 
 def validation_losses(model, rows: torch.Tensor) -> np.ndarray:

@@ -20,21 +20,17 @@ is kept, and the same command goes on after a kill:
 
 import argparse
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from common import report
 from english_words import DEFINITION, english_share, load_word_list
-from noise_damage import damage, load, validation_losses
 from paper_tables import BASE, HYPERFITTED, Tables, draw_figures
+from stages import SINGLE, Stages
 
 from hyperfitting.commands.reporting import run_reporting_errors
-from hyperfitting.corpus import Corpus
-from hyperfitting.errors import UserError
-from hyperfitting.files import append_jsonl, read_json, read_jsonl, write_atomically
+from hyperfitting.files import read_json, write_atomically
 from hyperfitting.records import GenerationSet, load_generation_sets
 from hyperfitting.scoring.descriptions import Description
 from hyperfitting.scoring.scores import Score, summarize
@@ -43,9 +39,6 @@ from hyperfitting.terminal import quiet_libraries
 from hyperfitting.training.recipe import Recipe
 from hyperfitting.training.run_folder import RunFolder
 
-ROOT = Path(__file__).parent.parent
-LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--quiet", "--config_file"]
-SINGLE = ROOT / "accelerate_configs" / "single.yaml"
 BASE_POLICIES = ["greedy", "nucleus", "paper_top_p", "repetition_penalty"]
 HYPERFITTED_POLICIES = ["greedy", "greedy+citation_blocker", "nucleus"]
 GREEDY = ["greedy"]
@@ -60,23 +53,26 @@ ENGLISH_WORDS = Description(
 
 
 class Paper:
-    """The stages, in the folder of one call."""
+    """The experiments of one call."""
 
     def __init__(self, args: argparse.Namespace, recipe_flags: list[str]):
         self.args, self.recipe_flags, self.folder = args, recipe_flags, args.output_dir
+        self.stages = Stages(self.folder)
         self.runs = [self.folder / f"seed_{seed}" for seed in args.seeds]
 
     def make(self) -> None:
         """Train, generate and score what is missing."""
         for seed, run in zip(self.args.seeds, self.runs, strict=True):
-            self._hyperfit(seed, run)
+            keep = str(run == self.runs[0]).lower()  # controls are of the first seed
+            flags = [*self.recipe_flags, "--seed", seed, "--keep_early_stopped", keep]
+            self.stages.hyperfit(run, self.args.config_file, *flags)
         base = Recipe.load(self.runs[0] / "recipe.yaml").model
         self._generate("base", base, BASE_POLICIES)
         for seed, run in zip(self.args.seeds, self.runs, strict=True):
             self._generate(f"hyperfitted_{seed}", run / "final", HYPERFITTED_POLICIES, "--train_rows", run)
         self._generate("early_stopped", self.runs[0] / "early_stopped", GREEDY)
         noisy = self.folder / "noise_damaged"
-        self._damage(base, noisy)
+        self.stages.damage(self.runs[0], noisy)
         self._generate("noise_damaged", noisy, GREEDY)
         models = ["--model_scores", "--model_scores_of", "original", "--latex"]
         self._score("scores", "generations", CONTROLS, "--train_rows", self.runs[0], *models)
@@ -86,61 +82,22 @@ class Paper:
                 self._generate(f"hyperfitted_{seed}", run / "final", GREEDY, long=True)
             self._score("scores_long", "generations_long", {}, names=(BASE, HYPERFITTED))
 
-    def _hyperfit(self, seed: int, run: Path) -> None:
-        if not RunFolder(run).result.exists():
-            keep = str(run == self.runs[0]).lower()  # controls are of the first seed
-            own = ["--resume", "auto", "--seed", seed, "--output_dir", run, "--keep_early_stopped", keep]
-            self._stage(run.name, self.args.config_file, "hyperfit.py", *self.recipe_flags, *own)
-        if read_json(RunFolder(run).result)["status"] != "finished":
-            raise UserError(f"{run} was interrupted: the same command goes on from its last checkpoint")
-
     def _generate(self, name: str, model: str | Path, policies: Sequence[str], *more, long: bool = False) -> None:
-        """Continue the contexts, under every policy. A stage that is done is looked through again, which takes its start."""
         folder = self.folder / ("generations_long" if long else "generations") / name
         count = self.args.long_contexts if long else self.args.num_contexts
-        flags = ["--model", model, "--output_dir", folder, "--ban_eos", "--num_contexts", count, *more]
+        flags = ["--ban_eos", "--num_contexts", count, *more, *(["--max_length", LONG] if long else [])]
         flags += [word for contexts in self.args.contexts for word in ("--contexts", contexts)]
-        flags += [word for policy in policies for word in ("--policy", policy)]
-        if not (folder / "generations.jsonl").exists():
-            length = ["--max_length", LONG] if long else []
-            self._stage(f"{folder.parent.name}/{name}", SINGLE, "generate.py", *flags, *length)
-
-    def _damage(self, base: str, folder: Path) -> None:
-        rows = Corpus.load(RunFolder(self.runs[0]).corpus).validation
-        if not folder.exists():
-            started = time.time()
-            target = validation_losses(load(self.runs[0] / "final"), rows).mean()
-            damage(base, rows, target, self.args.seeds[0], folder)
-            self._log(folder.name, time.time() - started)
+        self.stages.generate(folder, model, policies, *flags)
 
     def _score(
         self, name: str, generations: str, controls: dict[str, str], *flags, names=("base", "hyperfitted")
     ) -> None:
         """Sets of several policies add these to `names`."""
-        if (self.folder / name / "scores.json").exists():
-            return
         sets, (base, hyperfitted) = self.folder / generations, names
         seeds = ",".join(str(sets / f"hyperfitted_{seed}") for seed in self.args.seeds)
         beside = [f"{control}={sets / folder}" for control, folder in controls.items()]
-        output = ["--group", f"{hyperfitted}={seeds}", "--output_dir", self.folder / name]
-        self._stage(name, SINGLE, "score.py", f"{base}={sets / 'base'}", *beside, *flags, *output)
-
-    def _stage(self, name: str, config: Path, script: str, *flags) -> None:
-        started = time.time()
-        command = [*LAUNCH, config, ROOT / "launch" / script, *flags]
-        code = subprocess.run([str(word) for word in command]).returncode
-        if code:
-            raise UserError(
-                f"launch/{script} ended with exit code {code}: see its message above; a restart goes on here"
-            )
-        self._log(name, time.time() - started)
-
-    def _log(self, stage: str, seconds: float) -> None:
-        append_jsonl(self.folder / "stages.jsonl", {"stage": stage, "seconds": round(seconds, 1)})
-
-    def hours(self) -> float:
-        """Of all stages; what was lost in a kill is not counted."""
-        return sum(stage["seconds"] for stage in read_jsonl(self.folder / "stages.jsonl")) / 3600
+        words = [f"{base}={sets / 'base'}", *beside, *flags, "--group", f"{hyperfitted}={seeds}"]
+        self.stages.score(self.folder / name, *words)
 
     def english_words(self, words: frozenset[str]) -> dict[str, dict[str, Score]]:
         """Condition -> corpus, or "all" -> score."""
@@ -192,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
         "seeds": args.seeds,
         "num_contexts": args.num_contexts,
         "long_contexts": args.long_contexts,
-        "hours": round(paper.hours(), 2),
+        "hours": round(paper.stages.hours(), 2),
         "word_list": args.word_list.name,
         "noise": read_json(paper.folder / "noise_damaged" / "noise.json"),
         "early_stopped_step": read_json(RunFolder(paper.runs[0]).result)["best_step"],

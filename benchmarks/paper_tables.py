@@ -151,17 +151,17 @@ class Tables:
             if model not in seen:
                 models.append([model, *(c.cell(scores.get(c.metric)) for c in MODELS)])
             seen.add(model)
-        parts = [f"Texts: {each}.", _table(texts), _table(sources), "Models:", _table(models)]
-        parts += ["Beside the paper (* second-hand):", _table(list(self._beside_the_paper()))]
+        parts = [f"Texts: {each}.", table(texts), table(sources), "Models:", table(models)]
+        parts += ["Beside the paper (* second-hand):", table(list(self._beside_the_paper()))]
         if self.long:
             count = self.long[BASE]["contexts"]
             rows = [["", *(column.heading for column in TEXTS[:3])]]
             rows += [
                 [name, *(c.cell(entry["scores"].get(c.metric)) for c in TEXTS[:3])] for name, entry in self.long.items()
             ]
-            parts += [f"Continued to 1,024 tokens: {count} contexts.", _table(rows)]
+            parts += [f"Continued to 1,024 tokens: {count} contexts.", table(rows)]
         headings, rows = self.claims()
-        return "\n\n".join([*parts, _table([headings, *rows])]) + "\n"
+        return "\n\n".join([*parts, table([headings, *rows])]) + "\n"
 
     def _beside_the_paper(self) -> Iterator[list[str]]:
         yield ["", "the paper", "here: base", "here: hyperfitted"]
@@ -207,7 +207,7 @@ def _conditions(folder: Path) -> dict[str, dict]:
     return dict(sorted(found.items(), key=lambda item: item[0] != ORIGINAL))
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
