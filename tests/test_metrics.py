@@ -210,6 +210,7 @@ def test_every_metric_describes_itself():
         *("entropy_original", "mass_top1_original"),
         *("repeated_lines", "column_run", "colours", "completion_error", "nearest_training"),
         *("patch_kid", "patch_precision", "patch_recall"),
+        *("inception_kid", "inception_precision", "inception_recall"),
     ]
     assert {name for name, metric in described.items() if not metric.paired} == {
         *("mauve", "perplexity_original", "perplexity_generated"),
