@@ -33,7 +33,7 @@ from hyperfitting.training.recipe import Recipe
 from hyperfitting.training.run_folder import RunFolder
 
 MODELS = ("base", "early_stopped", "noise_damaged", "hyperfitted")
-ORIGINAL, BASE, HYPERFITTED = "original text", "base greedy", "hyperfitted greedy"
+HYPERFITTED = "hyperfitted greedy"
 COLUMNS = (
     Column("repeated_lines", "repeated lines", 3),
     Column("column_run", "column run", 1),

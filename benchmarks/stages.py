@@ -11,7 +11,7 @@ from noise_damage import damage, load, validation_losses
 
 from hyperfitting.corpus import Corpus
 from hyperfitting.errors import UserError
-from hyperfitting.files import append_jsonl, read_json, read_jsonl
+from hyperfitting.files import append_jsonl, read_jsonl
 from hyperfitting.training.recipe import Recipe
 from hyperfitting.training.run_folder import RunFolder
 
@@ -29,7 +29,7 @@ class Stages:
     def hyperfit(self, run: Path, config_file: Path, *flags) -> None:
         if not RunFolder(run).result.exists():
             self._run(run.name, config_file, "hyperfit.py", *flags, "--resume", "auto", "--output_dir", run)
-        if read_json(RunFolder(run).result)["status"] != "finished":
+        if not RunFolder(run).result.exists():
             raise UserError(f"{run} was interrupted: the same command goes on from its last checkpoint")
 
     def generate(self, folder: Path, model: str | Path, policies: Sequence[str], *flags) -> None:

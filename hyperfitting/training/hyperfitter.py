@@ -170,6 +170,8 @@ class Hyperfitter:
             self.accelerator.init_trackers("hyperfitting", config=recipe.to_dict())
         if resume:
             self._resume(resume)
+            if self.is_main:
+                self.recipe.save(self.run.recipe)  # what may change on the way, such as more epochs
         self.console.start(self)
         if about_loss:
             self.console.note(about_loss)
@@ -213,7 +215,6 @@ class Hyperfitter:
             self.run.rewind_metrics(self.progress.step)
             set_newer_aside(self.run.checkpoints, self.progress.step)
             keep_newest(self.run.checkpoints, self.recipe.keep_checkpoints)  # a kill may have come before it was done
-            self.recipe.save(self.run.recipe)  # what may change on the way, such as more epochs
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
     def _check_same_recipe(self) -> None:
