@@ -12,7 +12,7 @@ from common import device
 from hyperfitting.builtin import resolve
 from hyperfitting.codec import load_codec
 from hyperfitting.errors import UserError
-from hyperfitting.files import replace_folder
+from hyperfitting.files import read_json, replace_folder
 from hyperfitting.models import causal_lm, save_pretrained
 from hyperfitting.scoring.teacher_forced import measure_rows
 
@@ -32,6 +32,12 @@ def damage(base: str, rows: torch.Tensor, target: float, seed: int, folder: Path
     """Write the base with Gaussian noise on its weights, in proportion to the spread of each tensor, as strong as makes its
     validation loss `target`; the scale is found by bisection."""
     if folder.exists():
+        made = read_json(folder / "noise.json")
+        if abs(made["target"] - target) > TOLERANCE:
+            raise UserError(
+                f"{folder} was damaged to a validation loss of {made['target']:.3f}, and now {target:.3f} is asked: delete it, and "
+                "what was generated with it"
+            )
         return
     model = load(base)
     stored, generator = model.dtype, torch.Generator().manual_seed(seed)

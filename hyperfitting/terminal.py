@@ -24,6 +24,8 @@ def quiet_libraries() -> None:
     for name in ("accelerate", "DeepSpeed"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch")
+    # transformers 5.24 renames it with 5.40, where our bound ends; older ones know the old name alone
+    warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
 
 
 def make_console(**options) -> Console:

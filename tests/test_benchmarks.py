@@ -11,6 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 sys.path.append(str(REPOSITORY / "benchmarks"))
 import common  # noqa: E402
+from stages import Stages  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,30 @@ def test_no_results_of_code_that_was_not_committed(repository, capsys, file):
     shown = capsys.readouterr().out
     assert "ours" in shown and f" {file}" in shown
     assert "speed.json is not written, because this code is not committed: commit it and measure again" in shown
+
+
+def test_a_stage_is_passed_over_only_where_nothing_that_it_reads_has_changed(tmp_path):
+    """A run, its texts and their scores, made again and again, each time by a new process' `Stages`."""
+    run, texts, scores = (tmp_path / name for name in ("seed_0", "generations/base", "scores"))
+
+    def make(epochs=6, policy="greedy", killed=()):
+        done, stages = [], Stages(tmp_path)
+        for folder, command in (
+            (run, ["hyperfit.py", "--epochs", epochs]),
+            (texts, ["generate.py", "--model", run / "final", "--policy", policy]),
+            (scores, ["score.py", f"--group=hyperfitted={texts},{texts}"]),
+        ):
+            if folder.name in killed:
+                return done
+            stages.make(folder, command, lambda name=folder.name: done.append(name))
+        return done
+
+    assert make(killed=["base"]) == ["seed_0"]
+    assert make() == ["base", "scores"]
+    assert make() == []
+    assert make(policy="nucleus") == ["base", "scores"]
+    assert make(epochs=8, policy="nucleus") == ["seed_0", "base", "scores"]
+    assert make(epochs=8, policy="nucleus") == []
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "launch"])
