@@ -45,6 +45,13 @@ def test_a_tokenizer_is_a_codec(tiny):
     assert codec.fingerprint != load_codec("builtin/base_model").fingerprint
 
 
+def test_a_start_token_is_no_text(tiny):
+    tokenizer = AutoTokenizer.from_pretrained(tiny / "fp32", bos_token="<|end|>")
+    codec, ids, start = TextCodec(tokenizer), tokenizer("a red boat")["input_ids"], tokenizer.bos_token_id
+    assert codec.decode([start, *ids]) == "a red boat" and codec.decode([]) == ""
+    assert codec.decode([*ids, start]) == "a red boat<|end|>"  # one that stands elsewhere is shown
+
+
 def test_contexts_from_rows_that_another_tokenizer_made_are_refused(reference, tiny, tmp_path):
     codec, corpus = load_codec(str(tiny / "fp32")), Corpus.load(reference / "corpus")
     assert len(load_contexts([str(reference)], codec, 2, 8, 60)) == 2

@@ -49,7 +49,9 @@ class TextCodec(Codec):
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(ids)
+        """The text of the ids, without the start token that they may begin with."""
+        starts = len(ids) > 0 and ids[0] == self.tokenizer.bos_token_id
+        return self.tokenizer.decode(ids[1:] if starts else ids)
 
     @cached_property
     def fingerprint(self) -> str:
