@@ -55,7 +55,10 @@ def random_rows(count: int) -> torch.Tensor:
 def rows_of_pictures(count: int) -> dict:
     codec, rng = new_codec(32), np.random.default_rng(0)
     pictures = [Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(count)]
-    return {"ours": lambda: codec.encode(pictures)}
+    return {
+        "ours": lambda: codec.encode(pictures),
+        "image processor": lambda: [[COLOURS, *codec.processor(one)["input_ids"][0].tolist()] for one in pictures],
+    }
 
 
 def train_ours(folder: Path, rows: torch.Tensor) -> StepClock:

@@ -47,7 +47,7 @@ class Stages:
         self.make(folder, ["damage", run], noise)
 
     def score(self, folder: Path, *words) -> None:
-        self._script(folder, SINGLE, "score.py", *words)
+        self._script(folder, SINGLE, "score.py", *words, "--overwrite")
 
     def make(self, folder: Path, command: list, run: Callable[[], None]) -> None:
         """Call `run`, which does what `command` says and writes `folder`, unless that was done."""
