@@ -58,7 +58,7 @@ SIDES = {
 
 
 class StepClock:
-    """Reads the clocks where a step begins; the first WARM_UP steps and the last one are left out."""
+    """Reads the clocks where a step begins; the first steps, which warm up, and the last one are left out."""
 
     def __init__(self):
         self.wall, self.cpu, self.losses, self.begun, self.saving = [], [], [], None, None
@@ -72,8 +72,8 @@ class StepClock:
         self.wall.append(time.perf_counter())
         self.cpu.append(time.process_time())
 
-    def step_seconds(self) -> dict[str, list[float]]:
-        times = {"wall": self.wall[WARM_UP:], "cpu": self.cpu[WARM_UP:]}
+    def step_seconds(self, warm_up: int = WARM_UP) -> dict[str, list[float]]:
+        times = {"wall": self.wall[warm_up:], "cpu": self.cpu[warm_up:]}
         return {name: [b - a for a, b in zip(t, t[1:], strict=False)] for name, t in times.items()}
 
 
@@ -217,7 +217,7 @@ def work(args) -> None:
     work = Path(args.work)
     rows = random_rows(args)
     clock = RUN[args.side](args.model or work / "model", rows, args.dtype == "bf16", args.compile, work / "out")
-    facts = {**clock.step_seconds(), "losses": clock.losses, "start_up": clock.begun - args.spawned}
+    facts = {**clock.step_seconds(args.warm_up), "losses": clock.losses, "start_up": clock.begun - args.spawned}
     facts |= {"saving": clock.saving, "peak_memory": peak_memory()}
     (work / "result.json").write_text(json.dumps(facts))
 
@@ -230,13 +230,23 @@ def config_of(args):
 
 def random_rows(args) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
-    shape = (8 * (WARM_UP + args.steps + 1), 256)
+    shape = (8 * (args.warm_up + args.steps + 1), 256)
     return torch.randint(3, config_of(args).vocab_size, shape, generator=generator)
 
 
 def measure(args, side: str, work: Path) -> dict:
     shutil.rmtree(work / "out", ignore_errors=True)
-    options = ["--size", args.size, "--dtype", args.dtype, "--steps", args.steps, *(["--compile"] * args.compile)]
+    options = [
+        "--size",
+        args.size,
+        "--dtype",
+        args.dtype,
+        "--steps",
+        args.steps,
+        "--warm_up",
+        args.warm_up,
+        *(["--compile"] * args.compile),
+    ]
     options += ["--model", args.model] if args.model else []
     command = [sys.executable, __file__, "--side", side, "--work", work, "--spawned", time.time(), *options]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
@@ -264,6 +274,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="fp32" if device().type == "cpu" else "bf16", choices=["fp32", "bf16"])
     parser.add_argument("--compile", action="store_true", help="torch.compile on every `same` side")
     parser.add_argument("--steps", type=int, default=6 if device().type == "cpu" else 100, help="timed steps")
+    parser.add_argument("--warm_up", type=int, default=WARM_UP, help="steps before those, not timed [%(default)s]")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     for hidden in ("--side", "--work"):
