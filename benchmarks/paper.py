@@ -5,7 +5,8 @@ confused with and beside the numbers of the paper.
         --contexts fiction=fiction.jsonl --contexts encyclopedia=wiki.jsonl --contexts news=news_2.jsonl --output_dir runs/paper
 
 Every other flag is one of launch/hyperfit.py. The stages are public scripts, each in a folder of --output_dir; what is finished
-is kept, and the same command goes on after a kill:
+is kept, and the same command goes on after a kill. With other flags the stages that they change are gone on with, or say why
+they cannot be:
 
     seed_0/ …                hyperfitted once for each seed (launch/hyperfit.py), the early-stopped weights kept
     noise_damaged/           the base with noise on its weights, as surprised by the validation rows as the first seed is
