@@ -131,7 +131,7 @@ class GenerationSet:
         )
         kept = ("tokenizer_fingerprint", "contexts_fingerprint", "pixels")
         facts = {key: self.manifest[key] for key in kept if key in self.manifest}
-        return GenerationSet("original text", texts, "", facts)
+        return GenerationSet("original image" if "pixels" in facts else "original text", texts, "", facts)
 
 
 def load_generation_sets(

@@ -43,7 +43,7 @@ def test_loss_entropy_and_ttr_of_each_run(tmp_path):
     steps = [line for line in axes[0].lines if str(line.get_label()).startswith("_")]
     assert [list(line.get_ydata()) for line in steps] == [[3.0, 2.0]] * 2
     assert [list(line.get_ydata()) for line in axes[1].lines] == [[3, 4, 5], [6, 8, 10]]
-    assert lines[2]["original text"] == [0.75, 0.75]
+    assert lines[2]["original"] == [0.75, 0.75]
     colours = [{line.get_color() for line in axis.lines if len(line.get_ydata()) == 3} for axis in axes]
     assert colours[0] == colours[1] == colours[2] and len(colours[0]) == 2  # a run has one colour
     band = axes[1].collections[0].get_paths()[0].vertices[:, 1]
@@ -57,7 +57,7 @@ def test_without_a_probe(tmp_path, other):
     axes = drawn(runs)
     assert len(axes) == (3 if other else 2)
     if other:
-        measured = [line for line in axes[2].lines if line.get_label() != "original text" and len(line.get_ydata())]
+        measured = [line for line in axes[2].lines if line.get_label() != "original" and len(line.get_ydata())]
         assert len(measured) == 1 and axes[2].get_ylabel() == "TTR, last 96 tokens (n = 3)"
     assert all(np.isfinite(line.get_ydata()).all() for axis in axes for line in axis.lines)
 
@@ -71,7 +71,7 @@ def test_names_stand_in_the_legend_as_they_are(tmp_path):
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         *(f"{name}, {rows} rows" for name in names for rows in ("training", "validation")),
-        "original text",
+        "original",
     ]
     assert not any(text.get_parse_math() for text in legend.get_texts())
 

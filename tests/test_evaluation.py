@@ -60,7 +60,7 @@ def test_a_record_without_a_probe_or_of_an_older_version_is_read():
 def test_an_evaluation_prints_with_interval_and_the_original_text():
     before = Evaluation(step=0, epoch=0.0, ttr=0.2, ttr_ci=(0.1, 0.3), n_texts=3)
     after = Evaluation(step=9, epoch=2.0, ttr=0.6, ttr_ci=(0.5, 0.7), n_texts=3, original_ttr=0.75)
-    assert after.line() == "epoch  2.00  step     9  TTR 0.600 (original text 0.750)"
+    assert after.line() == "epoch  2.00  step     9  TTR 0.600 (original 0.750)"
     expected = ("TTR of greedy continuations", "0.200 [0.100, 0.300]", "0.600 [0.500, 0.700]", "0.750")
     assert list(after.compared(before)) == [expected]
 

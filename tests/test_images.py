@@ -321,10 +321,10 @@ def test_completions_are_scored_beside_the_true_pictures(hyperfitted, igpt, tmp_
     assert score.main([str(word) for word in [*words, "--output_dir", tmp_path / "scores"]]) == 0
     found = json.loads((tmp_path / "scores" / "scores.json").read_text())
     scores = {condition["name"]: condition["scores"] for condition in found["conditions"]}
-    assert list(scores) == ["base", "tuned", "original text"]
+    assert list(scores) == ["base", "tuned", "original image"]
     loss = scores["tuned"]["loss_original"]["value"]
     assert scores["base"]["repeated_lines"]["n"] == 4 and loss > scores["tuned"]["loss_generated"]["value"]
-    assert scores["original text"]["nearest_training"]["value"] > 0 and "ttr_words" not in scores["tuned"]
+    assert scores["original image"]["nearest_training"]["value"] > 0 and "ttr_words" not in scores["tuned"]
     assert "data:image/png;base64," in (tmp_path / "scores" / "report.html").read_text()
 
 

@@ -218,7 +218,7 @@ def results():
 
 
 def test_true_pictures_stand_beside_the_others(results):
-    original = results.scored["original text"]
+    original = results.scored["original image"]
     assert "repeated_lines" in original and "completion_error" not in original
     assert {"repeated_lines", "completion_error", "patch_kid"} <= set(results.columns)
     assert {d.metric for d in results.differences} >= {"repeated_lines", "patch_kid"}

@@ -91,7 +91,7 @@ def originals(conditions: Sequence[Condition]) -> list[Condition]:
         original = condition.first.original()
         if original is None or any(same_contexts(condition.first, other) for other, _ in found):
             continue
-        name = "original text" if not found else f"original text of {condition.name}"
+        name = original.name if not found else f"{original.name} of {condition.name}"
         found.append((condition.first, Condition(name, (original,), is_original=True)))
     return [condition for _, condition in found]
 

@@ -123,7 +123,7 @@ def results_table(before: Evaluation, after: Evaluation) -> Table:
     """Before -> after with 95 % bootstrap intervals; n and the definition of each number in the caption."""
     table = Table(title="Before and after hyperfitting", caption=Text(signature(after)), caption_justify="left")
     table.add_column("")
-    for name in ("before", "after", "original text"):
+    for name in ("before", "after", "original"):
         table.add_column(name, justify="right")
     for label, *values in after.compared(before):
         table.add_row(label, *(Text(value) for value in values))

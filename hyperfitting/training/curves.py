@@ -79,7 +79,7 @@ def draw_runs(axes: Sequence, runs: Sequence[RunFolder]) -> list[tuple]:
         last = [run.evaluations()[-1] for run in runs]
         levels = [level for evaluation in last if (level := evaluation.get(panel.original)) is not None]
         if levels:
-            named.append((axis.axhline(levels[0], color="grey", ls=":", lw=1, label="original text"), "original text"))
+            named.append((axis.axhline(levels[0], color="grey", ls=":", lw=1, label="original"), "original"))
         counts = ", ".join(str(n) for n in dict.fromkeys(e[panel.count] for e in last if panel.count in e))
         axis.set(xlabel="epoch", ylabel=f"{panel.label} (n = {counts})", ylim=(0, None))
     return named

@@ -88,11 +88,11 @@ class Evaluation:
             if f.metadata.get("in_line") and getattr(self, f.name) is not None:
                 parts.append(f"{f.metadata['in_line']} {self._number(f.name)}")
         if self.ttr is not None and self.original_ttr is not None:
-            parts[-1] += f" (original text {self._number('original_ttr')})"
+            parts[-1] += f" (original {self._number('original_ttr')})"
         return "  ".join(parts)
 
     def compared(self, before: "Evaluation") -> Iterator[tuple[str, str, str, str]]:
-        """(label, before, now, original text) of every number that tables show and that was measured."""
+        """(label, before, now, original) of every number that tables show and that was measured."""
         for f in fields(self):
             if "label" in f.metadata and getattr(self, f.name) is not None:
                 sides = (side._with_interval(f.name) for side in (before, self))
