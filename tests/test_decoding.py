@@ -164,6 +164,27 @@ def _mass_at_an_edge(scores, p):
     return bool(((scores.softmax(-1).sort(descending=True).values.cumsum(-1) - p).abs() < 1e-5).any())
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.05, 0.99), st.lists(st.sampled_from([0.01, 1, 4]), min_size=1, max_size=4))
+def test_top_p_of_a_large_vocabulary_is_that_of_transformers(seed, p, widths):
+    """Rows of which some reach p within the candidates that are sorted and others, nearly even, do not."""
+    generator, ids = torch.Generator().manual_seed(seed), torch.zeros(len(widths), 3, dtype=torch.int64)
+    scores = torch.randn(len(widths), 5000, generator=generator) * torch.tensor(widths)[:, None]
+    scores[:, :7] = -float("inf")
+    got, expected = TopP(p)(ids, scores), TopPLogitsWarper(p)(ids, scores)
+    assert ((got != expected).sum(1) <= 1).all()  # the two sum in another order: at most the id at the edge
+    alone = torch.cat([TopP(p)(ids[:1], row[None]) for row in scores])
+    assert torch.equal(got, alone)
+
+
+def test_noise_for_the_ids_that_are_left_is_that_for_all():
+    scores = torch.randn(3, 5000, generator=torch.Generator().manual_seed(0))
+    few, ids = TopK(50)(None, scores), torch.zeros(3, 9, dtype=torch.int64)
+    noise = KeyedGumbel(0, ["a", "b", "c"], 4)
+    expected = noise(ids, scores).masked_fill(few.isinf(), -float("inf"))
+    assert torch.equal(noise(ids, few), expected)
+
+
 def test_noise_samples_the_softmax():
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -3.0]])
     n = 40_000
