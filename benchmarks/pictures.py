@@ -54,6 +54,15 @@ QUESTIONS = (
     ("are its pictures, as a set, nearer to real ones?", "patch_kid"),
 )
 GRID = 16  # pictures
+RECIPE = (
+    "num_train",
+    "num_validation",
+    "epochs",
+    "learning_rate",
+    "global_batch_size",
+    "seq_len",
+    "seed",
+)  # that is told
 
 
 def draw_grid(folder: Path, count: int) -> bytes:
@@ -115,8 +124,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(text)
     history = RunFolder(run).read_metrics()
     facts = {
-        "recipe": recipe.to_dict(),
-        "result": {key: value for key, value in read_json(RunFolder(run).result).items() if key != "history"},
+        "recipe": {key: value for key, value in recipe.to_dict().items() if key in RECIPE},
+        "pretraining": read_json(Path(recipe.model) / "pretraining.json"),
         "hours": round(stages.hours(), 2),
         "scores": conditions,
         "differences": found["differences"],

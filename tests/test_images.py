@@ -128,6 +128,21 @@ def test_a_grid_marks_what_was_given(codec):
     assert (stepped == (255, 0, 80)).all(-1).any(1).sum() == 5  # down by one pixel, which is drawn as four
 
 
+def test_headings_stay_above_their_columns(codec):
+    rows = [[COLOURS, *[0] * SIDE * SIDE]]
+
+    def written(heading, place):
+        """Where columns are dark above the pictures, of a grid with one heading."""
+        names = ["", " ", "  "]
+        names[place] = heading
+        grid = np.array(Image.open(io.BytesIO(codec.draw(dict.fromkeys(names, rows), 1 + SIDE))).convert("L"))
+        return (grid[: -4 * SIDE - 4] < 128).any(0).nonzero()[0]
+
+    for heading in ("noise damaged by as much", "W" * 40):
+        there = written(heading, 1)
+        assert len(there) and 4 + 4 * SIDE + 4 <= there.min() and there.max() < 4 + 2 * (4 * SIDE + 4)
+
+
 def test_the_hubs_files_of_every_age_give_one_codec(igpt, codec, tmp_path):
     clusters = codec.processor.clusters.tolist()
     ages = (

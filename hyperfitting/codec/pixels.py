@@ -2,12 +2,12 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-SCALE, GAP, HEADING = 4, 4, 14  # of a drawing: screen pixels a pixel, between pictures, above a column
+SCALE, GAP, HEADING = 4, 4, 12  # of a drawing: screen pixels a pixel, between pictures, a line above a column
 LINE = (255, 0, 80)
 
 
@@ -59,17 +59,20 @@ class PixelFormat:
 
     def draw(self, columns: Mapping[str, Sequence[Sequence[int]]], context_len: int) -> bytes:
         """See `Codec.draw`: a line below what was given, headings above the columns."""
-        from PIL import Image, ImageDraw
+        from PIL import Image, ImageDraw, ImageFont
 
         width, height = SCALE * self.width, SCALE * self.height
+        font = ImageFont.load_default()
+        headings = ["\n".join(_fitted(heading, width + GAP - 1, font.getlength)) for heading in columns]
+        above = GAP + HEADING * (1 + max(heading.count("\n") for heading in headings))
         lines, size = max(map(len, columns.values())), (width, height)
-        sheet = Image.new("RGB", (len(columns) * (width + GAP) + GAP, HEADING + lines * (height + GAP) + GAP), "white")
+        sheet = Image.new("RGB", (len(columns) * (width + GAP) + GAP, above + lines * (height + GAP)), "white")
         pen = ImageDraw.Draw(sheet)
-        for column, (heading, rows) in enumerate(columns.items()):
+        for column, (heading, rows) in enumerate(zip(headings, columns.values(), strict=True)):
             left = GAP + column * (width + GAP)
-            pen.text((left, 1), heading, fill="black")
+            pen.text((left, 1), heading, fill="black", font=font, spacing=1)
             for line, row in enumerate(rows):
-                top = HEADING + GAP + line * (height + GAP)
+                top = above + line * (height + GAP)
                 sheet.paste(Image.fromarray(self.picture(row)).resize(size, Image.Resampling.NEAREST), (left, top))
                 pen.line([(left + x, top + y) for x, y in self._edge(context_len - 1)], fill=LINE)
         return _png(sheet)
@@ -79,6 +82,19 @@ class PixelFormat:
         whole, rest = divmod(given, self.width)
         ends = [(0, whole + (rest > 0)), (rest, whole + (rest > 0)), (rest, whole), (self.width, whole)]
         return [(SCALE * x, SCALE * y) for x, y in ends]
+
+
+def _fitted(heading: str, width: float, length: Callable[[str], float]) -> list[str]:
+    """The words of a heading in lines of at most `width`; what is longer is cut."""
+    lines: list[str] = []
+    for word in heading.split():
+        while length(word) > width:
+            word = word[:-1]
+        if lines and length(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
 
 
 def _png(image) -> bytes:
