@@ -107,6 +107,11 @@ def copy_rate() -> float:
     return hardware.copy_rate(device().type, _clock())
 
 
+def cores_at_work() -> int:
+    """What rates per CPU-second are multiplied by, to be the machine's in wall time."""
+    return 1 if torch.cuda.is_available() else torch.get_num_threads()
+
+
 def _clock() -> Callable[[], float]:
     return time.perf_counter if torch.cuda.is_available() else time.process_time
 

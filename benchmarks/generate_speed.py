@@ -14,7 +14,17 @@ import statistics
 from pathlib import Path
 
 import torch
-from common import alternate, copy_rate, device, matmul_rate, median_range, peak_memory, random_llama, report
+from common import (
+    alternate,
+    copy_rate,
+    cores_at_work,
+    device,
+    matmul_rate,
+    median_range,
+    peak_memory,
+    random_llama,
+    report,
+)
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from hyperfitting.generation.decoding import decode, make_decoder
@@ -27,7 +37,7 @@ def limit_seconds(model, batch: int, context_len: int, max_length: int) -> tuple
     config, width = model.config, model.dtype.itemsize
     parameters = sum(p.numel() for p in model.parameters())
     cached = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * batch * width
-    flops, bandwidth = matmul_rate(model.dtype), copy_rate()
+    flops, bandwidth = (cores_at_work() * rate for rate in (matmul_rate(model.dtype), copy_rate()))
     reading = [(parameters * width + cached * position) / bandwidth for position in range(context_len, max_length)]
     multiplying = 2 * parameters * batch / flops
     facts = {"flops": flops, "memory": bandwidth}

@@ -27,6 +27,7 @@ import torch
 from common import (
     SHAPES,
     copy_rate,
+    cores_at_work,
     device,
     llama_config,
     matmul_rate,
@@ -307,7 +308,9 @@ def main() -> None:
 
 
 def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str, list[float]]) -> None:
-    here = Rates(flops=max(rates["flops"]), memory=max(rates["memory"]), local=1, network=1, host=1)
+    flops_rate, memory_rate = (max(rates[kind]) for kind in ("flops", "memory"))
+    cores = cores_at_work()
+    here = Rates(flops=cores * flops_rate, memory=cores * memory_rate, local=1, network=1, host=1)
     recipe = Recipe.load()
     limit = step_time(size, recipe, Layout("single", 1, args.dtype == "bf16", 1), here)
     flops, tokens = step_flops(size, recipe), recipe.global_batch_size * recipe.seq_len
@@ -329,7 +332,7 @@ def show(args, size: ModelSize, measured: dict[str, list[dict]], rates: dict[str
                 median_range([1e3 * s for s in wall]),
                 median_range([1e3 * s for s in cpu]),
                 f"{tokens / statistics.median(wall):,.0f}",
-                f"{flops / statistics.median(cpu if device().type == 'cpu' else wall) / here.flops:.0%}",
+                f"{flops / statistics.median(cpu if device().type == 'cpu' else wall) / flops_rate:.0%}",
                 f"{ratio:.2f}" if side != "ours" else "",
                 "" if "defaults" in side or side == "ours" else f"{difference:.0e}",
             ]
