@@ -54,15 +54,8 @@ QUESTIONS = (
     ("are its pictures, as a set, nearer to real ones?", "patch_kid"),
 )
 GRID = 16  # pictures
-RECIPE = (
-    "num_train",
-    "num_validation",
-    "epochs",
-    "learning_rate",
-    "global_batch_size",
-    "seq_len",
-    "seed",
-)  # that is told
+# settings that the results tell
+RECIPE = "num_train num_validation epochs learning_rate global_batch_size seq_len seed".split()
 
 
 def draw_grid(folder: Path, count: int) -> bytes:
@@ -125,13 +118,15 @@ def main(arguments: list[str] | None = None) -> None:
     history = RunFolder(run).read_metrics()
     facts = {
         "recipe": {key: value for key, value in recipe.to_dict().items() if key in RECIPE},
-        "pretraining": read_json(Path(recipe.model) / "pretraining.json"),
         "hours": round(stages.hours(), 2),
         "scores": conditions,
         "differences": found["differences"],
         "noise": read_json(folder / "noise_damaged" / "noise.json"),
         "evaluations": [record for record in history if record["kind"] == "evaluation"],
     }
+    pretraining = Path(recipe.model) / "pretraining.json"  # of models of launch/pretrain_images.py
+    if pretraining.exists():
+        facts["pretraining"] = read_json(pretraining)
     report(f"pictures-{Path(recipe.model).name}", "Pictures", asked[0], asked[1:], facts)
 
 

@@ -237,17 +237,8 @@ def random_rows(args) -> torch.Tensor:
 
 def measure(args, side: str, work: Path) -> dict:
     shutil.rmtree(work / "out", ignore_errors=True)
-    options = [
-        "--size",
-        args.size,
-        "--dtype",
-        args.dtype,
-        "--steps",
-        args.steps,
-        "--warm_up",
-        args.warm_up,
-        *(["--compile"] * args.compile),
-    ]
+    options = ["--size", args.size, "--dtype", args.dtype, *(["--compile"] * args.compile)]
+    options += ["--steps", args.steps, "--warm_up", args.warm_up]
     options += ["--model", args.model] if args.model else []
     command = [sys.executable, __file__, "--side", side, "--work", work, "--spawned", time.time(), *options]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
