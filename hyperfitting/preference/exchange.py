@@ -33,6 +33,7 @@ _CONFIG = """<View>
   </Choices>{comment}
 </View>
 """
+CONFIG_HEAD = _CONFIG.partition("{choices}")[0]
 _COMMENT = '\n  <TextArea name="comment" toName="context" placeholder="Comment (may be empty)" maxSubmissions="1"/>'
 
 

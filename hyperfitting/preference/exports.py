@@ -1,0 +1,46 @@
+"""Which files an export wrote: what somebody answered in, or put there, is not replaced."""
+
+import csv
+import io
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from .exchange import COLUMNS, CONFIG_HEAD
+
+
+def is_export(path: Path, tickets: Collection[str]) -> bool:
+    """Whether an export wrote this file for one of these tickets, and nobody has answered in it."""
+    text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    try:
+        return {".html": _is_page, ".json": _are_tasks, ".csv": _is_table, ".xml": _is_config}[path.suffix](
+            text, tickets
+        )
+    except (ValueError, RecursionError, csv.Error):  # no JSON, or no CSV
+        return False
+
+
+def _is_page(text: str, tickets: Collection[str]) -> bool:
+    return any(ticket in text for ticket in tickets)
+
+
+def _are_tasks(text: str, tickets: Collection[str]) -> bool:
+    tasks = json.loads(text)
+    return isinstance(tasks, list) and all(
+        isinstance(task, dict)
+        and task.keys() == {"data"}
+        and isinstance(task["data"], dict)
+        and task["data"].get("ticket") in tickets
+        for task in tasks
+    )
+
+
+def _is_table(text: str, tickets: Collection[str]) -> bool:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return tuple(rows.fieldnames or ()) == COLUMNS and all(
+        _is_page(row["ticket"] or "", tickets) and not row["choice"] and not row["comment"] for row in rows
+    )
+
+
+def _is_config(text: str, tickets: Collection[str]) -> bool:
+    return text.startswith(CONFIG_HEAD)
