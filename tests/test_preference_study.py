@@ -96,6 +96,21 @@ def test_a_file_that_is_no_longer_the_one_that_was_opened_gets_no_votes(served, 
         assert server.vote(person.secret, second).json()["stored"] and len(Study(study.folder).votes()) == 2
 
 
+def test_an_earlier_content_of_the_file_gets_no_votes(served):
+    """A backup that was copied over the file that is open."""
+    study, server = served
+    person, backup = study.annotators()[0], study.database.read_bytes()
+    first, second, third = [item.assignment for item in study.items(person)][:3]
+    for assignment in (first, second):
+        assert server.vote(person.secret, assignment).json()["stored"]
+        study._db.row(
+            "PRAGMA wal_checkpoint(TRUNCATE)"
+        )  # what SQLite does now and then changes the file, and no vote is lost
+    study.database.write_bytes(backup)
+    assert server.vote(person.secret, third).status_code == 503
+    assert "replaced after it had been opened" in server.troubles[0]
+
+
 def test_a_file_that_goes_while_votes_are_written_acknowledges_none(served):
     study, _ = served
     person = study.annotators()[0]

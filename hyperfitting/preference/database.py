@@ -42,7 +42,7 @@ CREATE TRIGGER votes_are_kept BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, '
 
 
 class Unavailable(UserError):
-    """The file cannot be read or written now. What was tried may be tried again; what was stored before is whole."""
+    """The file cannot be read or written as it is now: nothing of what was tried was stored, and it may be tried again."""
 
 
 class Displaced(Unavailable):
@@ -57,22 +57,20 @@ class Database:
         patience: seconds that a write waits for another process's.
 
     Raises:
-        Unavailable: of any method, what keeps SQLite from working now.
-        UserError: the file is damaged, or holds no study.
+        Unavailable: of any method, what keeps SQLite from working; also a damaged file, or one that holds no study.
     """
 
     def __init__(self, path: Path, patience: float):
         self.path, self._patience = path, patience
         with self._explained():
-            self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=patience, isolation_level=None
-            )
+            self._db = self._connect()
             # A commit is synced, so that what was acknowledged survives a power cut.
             self._db.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
             self._db.execute("SELECT * FROM facts").fetchall()  # before a database that is no study's is changed
             self._db.execute("PRAGMA journal_mode = WAL")  # readers and one writer at a time
             self._db.execute("SELECT * FROM facts").fetchall()  # from here on the files beside it are there
-        self._opened = self._files()
+        self._opened, self._content = self._look()
+        self._last = self._last_vote(self._db)
 
     def close(self) -> None:
         self._db.close()
@@ -112,17 +110,41 @@ class Database:
                 self._db.execute("ROLLBACK")
             raise
         self.check_in_place()
+        self._last = self._last_vote(self._db)
 
     def check_in_place(self) -> None:
-        """Raise Displaced where the file at the path, or one that SQLite keeps beside it, is not the one that was opened."""
-        if any(opened not in (None, now) for opened, now in zip(self._opened, self._files(), strict=True)):
+        """Raise Displaced where the file at the path, or one that SQLite keeps beside it, is not the one that was opened, or has the
+        content of an earlier one."""
+        files, content = self._look()
+        moved = any(opened not in (None, now) for opened, now in zip(self._opened, files, strict=True))
+        if (
+            not moved and content != self._content
+        ):  # SQLite moved into it what was beside it, or a backup was copied over it
+            moved = content[0] < self._content[0] or self._last_vote_anew() < self._last
+            self._content = self._content if moved else content
+        if moved:
             raise Displaced(
                 f"{self.path}, or {NAME}-wal or {NAME}-shm beside it, was removed, moved or replaced after it had been opened: nothing "
                 "more is stored in it; put back what was there, or start again with what is there now"
             )
 
-    def _files(self) -> list[tuple[int, int] | None]:
-        return [_identity(f"{self.path}{suffix}") for suffix in ("", "-wal", "-shm")]
+    def _look(self) -> tuple[list[tuple[int, int] | None], tuple[int, int]]:
+        """(which files are at the path and beside it; size, which never becomes less, and last change of the first)."""
+        found = [_status(f"{self.path}{suffix}") for suffix in ("", "-wal", "-shm")]
+        size, changed = (found[0].st_size, found[0].st_mtime_ns) if found[0] else (0, 0)
+        return [one and (one.st_dev, one.st_ino) for one in found], (size, changed)
+
+    def _last_vote_anew(self) -> int:
+        with self._explained(), contextlib.closing(self._connect()) as db:
+            return self._last_vote(db)
+
+    def _last_vote(self, db: sqlite3.Connection) -> int:
+        with self._explained():
+            return db.execute("SELECT MAX(seq) FROM sqlite_sequence").fetchone()[0] or 0
+
+    def _connect(self) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?mode=rw"
+        return sqlite3.connect(uri, uri=True, timeout=self._patience, isolation_level=None)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -160,7 +182,7 @@ def explained(path: Path, patience: float) -> Iterator[None]:
         raise told from error
 
 
-def _explanation(path: Path, patience: float, error: sqlite3.DatabaseError) -> UserError | None:
+def _explanation(path: Path, patience: float, error: sqlite3.DatabaseError) -> Unavailable | None:
     """By SQLite's own words: its codes reach Python from 3.11 on."""
     said, whole = str(error), "what was stored before is whole"
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
@@ -191,9 +213,9 @@ def _explanation(path: Path, patience: float, error: sqlite3.DatabaseError) -> U
                 f"{NAME}-wal and {NAME}-shm; make them writable, or work on a copy of the folder"
             )
     if said == "file is not a database" or "malformed" in said or said.startswith("Could not decode to UTF-8"):
-        return UserError(f"{path} is damaged: {said[:100]}; put back a copy of the folder")
+        return Unavailable(f"{path} is damaged: {said[:100]}; put back a copy of the folder")
     if said.startswith(("no such table", "no such column")):
-        return UserError(f"{path} is a database that holds no study: {said}")
+        return Unavailable(f"{path} is a database that holds no study: {said}")
     return None
 
 
@@ -204,12 +226,11 @@ def _full(path: Path, free: int) -> Unavailable:
     )
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _status(path: str) -> os.stat_result | None:
     try:
-        found = os.stat(path)
+        return os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
 
 
 def _remove(path: Path) -> None:

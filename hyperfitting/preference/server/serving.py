@@ -170,9 +170,7 @@ class _Troubles:
 
     def met(self, what: str) -> None:
         if what != self.now:
-            self.say(
-                f"votes cannot be stored: {what}; annotators are asked to wait, and nothing that was stored is lost"
-            )
+            self.say(f"votes cannot be stored: {what}; annotators are asked to wait")
         self.now = what
 
     def over(self) -> None:
