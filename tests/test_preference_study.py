@@ -159,7 +159,15 @@ def test_a_locked_study_is_read_and_says_why_it_is_not_written(tmp_path):
 def test_no_trouble_of_a_disk_is_called_damage(tmp_path, said):
     with pytest.raises(Unavailable) as caught, explained(tmp_path / "study.db", 5):
         raise sqlite3.OperationalError(said)
-    assert "damaged" not in str(caught.value)
+    assert "damaged" not in str(caught.value) and "disk is full" not in str(caught.value)
+
+
+def test_an_io_error_on_a_full_disk_is_a_full_disk(tmp_path, monkeypatch):
+    """SQLite says no more when it cannot make its index beside the file."""
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=4096))
+    with pytest.raises(Unavailable, match="the disk is full"), explained(tmp_path / "study.db", 5):
+        raise sqlite3.OperationalError("disk I/O error")
 
 
 def test_rules_of_the_tables_and_mistakes_of_ours_stay_what_they_are(tmp_path):

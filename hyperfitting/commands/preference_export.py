@@ -4,11 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
 from ..options import REQUIRED, Options, option
 from ..preference.ballots import ticket
 from ..preference.exchange import export_csv, export_label_studio
-from ..preference.exports import is_export
+from ..preference.exports import check_free
 from ..preference.offline import export_html
 from ..preference.page import PageOptions
 from ..preference.study import Study
@@ -62,7 +61,7 @@ def _run(arguments: list[str] | None) -> None:
 
     study, output = Study(options.study), Path(options.output_dir)
     stems = [(one, output / f"annotator-{one.number:02}") for one in study.annotators()]
-    _check_free(output, [stem.name for _, stem in stems], {ticket(one) for one, _ in stems}, invocation.overwrite)
+    check_free([stem for _, stem in stems], options.format, {ticket(one) for one, _ in stems}, invocation.overwrite)
     output.mkdir(parents=True, exist_ok=True)
     page = PageOptions.of(options)
     written = {path: None for one, stem in stems for path in FORMATS[options.format](study, one, stem, page)}
@@ -70,21 +69,6 @@ def _run(arguments: list[str] | None) -> None:
     for path in written:
         say(printable(str(path)), soft_wrap=True)
     say("each file is for one annotator: what it hands back enters with `hyperfitting preference import`")
-
-
-def _check_free(output: Path, stems: list[str], tickets: set[str], overwrite: bool) -> None:
-    """Raise UserError where an export would replace files: with --overwrite, those that no export wrote or that hold answers."""
-    names = [f"{stem}{suffix}" for stem in stems for suffix in (".html", ".json", ".csv")] + ["label_studio.xml"]
-    there = [name for name in names if (output / name).exists()]
-    if there and not overwrite:
-        raise UserError(
-            f"{output} holds {there[0]}: replace files of an earlier export with --overwrite, or set another --output_dir"
-        )
-    for name in there:
-        if not is_export(output / name, tickets):
-            raise UserError(
-                f"{output / name} is no file of an export of this study, or holds answers: import or move it, or set another --output_dir"
-            )
 
 
 if __name__ == "__main__":

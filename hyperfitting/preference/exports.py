@@ -3,10 +3,30 @@
 import csv
 import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ..errors import UserError
 from .exchange import COLUMNS, CONFIG_HEAD
+
+
+EXTENSIONS = {"html": (".html",), "label_studio": (".json", ".xml"), "csv": (".csv",)}  # of the files of a format
+
+
+def check_free(stems: Sequence[Path], format: str, tickets: Collection[str], overwrite: bool) -> None:
+    """Raise UserError where an export to these files would replace one, or, with `overwrite`, one that `is_export` does not know."""
+    paths = [stem.with_name(stem.name + extension) for stem in stems for extension in (".html", ".json", ".csv")]
+    config = [stems[0].with_name("label_studio.xml")] if format == "label_studio" else []
+    there = [path for path in paths + config if path.exists()]
+    if there and not overwrite:
+        raise UserError(
+            f"{there[0]} is there: replace files of an earlier export with --overwrite, or set another --output_dir"
+        )
+    for path in there:
+        if path.suffix in EXTENSIONS[format] and not is_export(path, tickets):
+            raise UserError(
+                f"{path} is no file of an export of this study, or holds answers: import or move it, or set another --output_dir"
+            )
 
 
 def is_export(path: Path, tickets: Collection[str]) -> bool:

@@ -7,11 +7,11 @@ from pathlib import Path
 from ..errors import UserError
 
 _NUMBER = (int, float)
-# A list holds one or more of its kind, {str: …} any keys, other objects at least these.
+# A list holds one kind, {str: …} any keys, other objects at least these.
 _SHAPES = {
     "conditions": [str],
     "against": str,
-    "policies": {str: str},
+    "policies": dict,
     "lengths": [int],
     "unit": str,
     "contexts": int,
@@ -47,7 +47,7 @@ class Facts(dict):
     def check(self) -> None:
         """Raise UserError where a fact that is there has another shape than this version gives it."""
         for key in _SHAPES.keys() & self.keys():
-            if not _fits(self[key], _SHAPES[key]):
+            if not _fits(self[key], _SHAPES[key]) or (key in ("conditions", "lengths") and not self[key]):
                 raise self._damaged(key, "has another shape than build gives it")
 
     def check_about(self, condition: str, against: str, length: int) -> None:
@@ -67,7 +67,7 @@ class Facts(dict):
 
 def _fits(value: object, shape) -> bool:
     if isinstance(shape, list):
-        return isinstance(value, list) and bool(value) and all(_fits(one, shape[0]) for one in value)
+        return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
     if isinstance(shape, dict) and isinstance(value, dict):
         inner = {key: shape[str] for key in value} if str in shape else shape
         return all(key in value and _fits(value[key], kind) for key, kind in inner.items())

@@ -102,7 +102,7 @@ class Service:
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
         client = self.proxies.client(request.client and request.client.host, request.headers.getlist("x-forwarded-for"))
         if wait := self.guesses.wait(client, secret):
-            raise _too_many(wait)
+            raise HTTPException(429, "Too many wrong links were tried from here.", {"Retry-After": str(wait)})
 
         def job(study: Study) -> dict | None:
             annotator = study.annotator(secret)
@@ -111,7 +111,8 @@ class Service:
         answer = await self.desk.ask(job, writes) if kind == "Bearer" else None
         if answer is None:
             if wait := self.guesses.wrong(client):
-                raise _too_many(wait)
+                said = "This link is not known here, and too many wrong ones were tried."
+                raise HTTPException(429, said, {"Retry-After": str(wait)})
             raise HTTPException(401, "this link is not known here", {"WWW-Authenticate": "Bearer"})
         self.guesses.right(secret)
         return answer
@@ -137,10 +138,6 @@ class Service:
                 "again in a moment.",
             )
         return refused(503, "Your answer could not be saved yet; keep this page open. It is tried again in a moment.")
-
-
-def _too_many(wait: int) -> HTTPException:
-    return HTTPException(429, "Too many wrong links were tried from here.", {"Retry-After": str(wait)})
 
 
 async def _read_json(request: Request) -> dict:
