@@ -9,7 +9,6 @@ from pathlib import Path
 from ..errors import UserError
 from .exchange import COLUMNS, CONFIG_HEAD
 
-
 EXTENSIONS = {"html": (".html",), "label_studio": (".json", ".xml"), "csv": (".csv",)}  # of the files of a format
 
 
@@ -50,7 +49,7 @@ def _are_tasks(text: str, tickets: Collection[str]) -> bool:
         isinstance(task, dict)
         and task.keys() == {"data"}
         and isinstance(task["data"], dict)
-        and task["data"].get("ticket") in tickets
+        and _is_page(str(task["data"].get("ticket")), tickets)
         for task in tasks
     )
 
