@@ -69,8 +69,9 @@ class Database:
             self._db.execute("SELECT * FROM facts").fetchall()  # before a database that is no study's is changed
             self._db.execute("PRAGMA journal_mode = WAL")  # readers and one writer at a time
             self._db.execute("SELECT * FROM facts").fetchall()  # from here on the files beside it are there
-        self._opened, self._content = self._look()
-        self._last = self._last_vote(self._db)
+        self._opened, self._changed = self._look()
+        self._counted = self._count(self._db)
+        self._last = self._counted[0]
 
     def close(self) -> None:
         self._db.close()
@@ -110,37 +111,41 @@ class Database:
                 self._db.execute("ROLLBACK")
             raise
         self.check_in_place()
-        self._last = self._last_vote(self._db)
+        self._last = self.row("SELECT MAX(vote) FROM votes")[0] or 0
 
     def check_in_place(self) -> None:
         """Raise Displaced where the file at the path, or one that SQLite keeps beside it, is not the one that was opened, or has the
         content of an earlier one."""
-        files, content = self._look()
+        files, changed = self._look()
         moved = any(opened not in (None, now) for opened, now in zip(self._opened, files, strict=True))
-        if (
-            not moved and content != self._content
-        ):  # SQLite moved into it what was beside it, or a backup was copied over it
-            moved = content[0] < self._content[0] or self._last_vote_anew() < self._last
-            self._content = self._content if moved else content
+        # It changes when SQLite moves into it what was beside it, and when a backup is copied over it.
+        if not moved and changed != self._changed:
+            moved = not self._holds_all_votes()
+            self._changed = self._changed if moved else changed
         if moved:
             raise Displaced(
                 f"{self.path}, or {NAME}-wal or {NAME}-shm beside it, was removed, moved or replaced after it had been opened: nothing "
                 "more is stored in it; put back what was there, or start again with what is there now"
             )
 
-    def _look(self) -> tuple[list[tuple[int, int] | None], tuple[int, int]]:
-        """(which files are at the path and beside it; size, which never becomes less, and last change of the first)."""
+    def _look(self) -> tuple[list[tuple[int, int] | None], int | None]:
+        """(which files are at the path and beside it, when the first of them changed)."""
         found = [_status(f"{self.path}{suffix}") for suffix in ("", "-wal", "-shm")]
-        size, changed = (found[0].st_size, found[0].st_mtime_ns) if found[0] else (0, 0)
-        return [one and (one.st_dev, one.st_ino) for one in found], (size, changed)
+        return [one and (one.st_dev, one.st_ino) for one in found], found[0] and found[0].st_mtime_ns
 
-    def _last_vote_anew(self) -> int:
+    def _holds_all_votes(self) -> bool:
+        """Whether a new connection, which remembers no page, finds the votes that were there at the last change, and the last one."""
         with self._explained(), contextlib.closing(self._connect()) as db:
-            return self._last_vote(db)
+            last, count = self._counted
+            if db.execute("SELECT COUNT(*) FROM votes WHERE vote <= ?", (last,)).fetchone()[0] < count:
+                return False
+            self._counted = self._count(db)
+            return self._counted[0] >= self._last
 
-    def _last_vote(self, db: sqlite3.Connection) -> int:
+    def _count(self, db: sqlite3.Connection) -> tuple[int, int]:
+        """(last vote, number of votes)."""
         with self._explained():
-            return db.execute("SELECT MAX(seq) FROM sqlite_sequence").fetchone()[0] or 0
+            return db.execute("SELECT COALESCE(MAX(vote), 0), COUNT(*) FROM votes").fetchone()
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self.path.absolute().as_uri()}?mode=rw"
