@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ..errors import UserError
 
+FORMAT = 1
 _NUMBER = (int, float)
-# A list holds one kind, {str: …} any keys, other objects at least these.
+# A list holds one kind, with … at least one of it; {str: …} has any keys, other objects at least these.
 _SHAPES = {
-    "conditions": [str],
+    "conditions": [str, ...],
     "against": str,
     "policies": dict,
-    "lengths": [int],
+    "lengths": [int, ...],
     "unit": str,
     "contexts": int,
     "sources": {str: int},
@@ -32,23 +33,31 @@ class Facts(dict):
         rows: (key, JSON).
 
     Raises:
-        UserError: a fact is no JSON, or, when it is asked for, is missing.
+        UserError: another version made the study, a fact is no JSON or has another shape, or, when it is asked for, is missing.
     """
 
     def __init__(self, database: Path, rows: Iterable[tuple[str, str]]):
         super().__init__()
-        self._database = database
-        for key, text in rows:
-            try:
-                self[key] = json.loads(text)
-            except (ValueError, TypeError, RecursionError):
-                raise self._damaged(key, "is no JSON") from None
+        self._database, stored = database, dict(rows)
+        self._read("format", stored.get("format"))
+        if self["format"] != FORMAT:  # nothing else of it is held against this version
+            made_by = str(stored.get("hyperfitting", "a later one")).strip('"')
+            raise UserError(
+                f"{database} has format {self['format']}, and this version reads {FORMAT}: use the version of hyperfitting that made it "
+                f"({made_by})"
+            )
+        for key, text in stored.items():
+            self._read(key, text)
 
-    def check(self) -> None:
-        """Raise UserError where a fact that is there has another shape than this version gives it."""
-        for key in _SHAPES.keys() & self.keys():
-            if not _fits(self[key], _SHAPES[key]) or (key in ("conditions", "lengths") and not self[key]):
-                raise self._damaged(key, "has another shape than build gives it")
+    def _read(self, key: str, text: str | None) -> None:
+        if text is None:
+            raise self._damaged(key, "is missing")
+        try:
+            self[key] = json.loads(text)
+        except (ValueError, TypeError, RecursionError):
+            raise self._damaged(key, "is no JSON") from None
+        if key in _SHAPES and not _fits(self[key], _SHAPES[key]):
+            raise self._damaged(key, "has another shape than build gives it")
 
     def check_about(self, condition: str, against: str, length: int) -> None:
         """Raise UserError where pairs of this kind are none of the study."""
@@ -67,7 +76,8 @@ class Facts(dict):
 
 def _fits(value: object, shape) -> bool:
     if isinstance(shape, list):
-        return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
+        least = 1 if ... in shape else 0
+        return isinstance(value, list) and len(value) >= least and all(_fits(one, shape[0]) for one in value)
     if isinstance(shape, dict) and isinstance(value, dict):
         inner = {key: shape[str] for key in value} if str in shape else shape
         return all(key in value and _fits(value[key], kind) for key, kind in inner.items())

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from .database import NAME, Database, create_database
-from .facts import Facts
+from .facts import FORMAT, Facts
 
-FORMAT = 1
 CHOICES = ("A", "B", "tie")
 ROLES = (
     "vote",
@@ -155,12 +154,6 @@ class Study:
             raise UserError(f"{self.folder} holds no study: make one with `hyperfitting preference build`")
         self._db = Database(self.database, patience)
         self.facts = Facts(self.database, self._db.rows("SELECT key, value FROM facts"))
-        if (found := self.facts["format"]) != FORMAT:
-            raise UserError(
-                f"{self.database} has format {found}, and this version reads {FORMAT}: use the version of hyperfitting that made it "
-                f"({self.facts.get('hyperfitting', 'a later one')})"
-            )
-        self.facts.check()
 
     @classmethod
     def create(
