@@ -15,7 +15,7 @@ import torch
 from common import device, median_range, random_llama, report
 
 from hyperfitting.generation import CitationBlocker
-from hyperfitting.generation.decoding import make_decoder
+from hyperfitting.generation.engines import make_decoder
 
 
 def zipf_rows(count: int, seq_len: int = 256, vocabulary: int = 8000) -> np.ndarray:
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[2_000, 20_000, 200_000])
     args = parser.parse_args()
     model = random_llama(args.size, torch.float32 if device().type == "cpu" else torch.bfloat16)
-    decoder, size = make_decoder(model), model.config.vocab_size
+    decoder, size = make_decoder(model, 256), model.config.vocab_size
     position = 144  # the middle of 32 -> 256
     ids = torch.randint(0, size, (args.batch_size, position + 1), device=device())
     decoder.start(args.batch_size, 256)

@@ -27,7 +27,8 @@ from common import (
 )
 from transformers import AutoModelForCausalLM, GenerationConfig
 
-from hyperfitting.generation.decoding import decode, make_decoder
+from hyperfitting.generation.decoding import decode
+from hyperfitting.generation.engines import make_decoder
 
 SIDES = ["a", "b", "c"]
 
@@ -81,7 +82,7 @@ def main() -> None:
         texts = [[*output.prompt_ids, *output.generated_tokens] for output in ordered]
         return torch.tensor([text[: args.max_length] for text in texts])
 
-    decoder = make_decoder(model)
+    decoder = make_decoder(model, args.max_length)
 
     def ours() -> torch.Tensor:
         return torch.cat(

@@ -19,7 +19,8 @@ from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling, ImageGP
 
 from hyperfitting import Corpus
 from hyperfitting.codec.images import ImageCodec
-from hyperfitting.generation.decoding import decode, make_decoder
+from hyperfitting.generation.decoding import decode
+from hyperfitting.generation.engines import make_decoder
 from hyperfitting.terminal import quiet_libraries
 from hyperfitting.training.steps import epoch_order
 
@@ -89,7 +90,7 @@ def train_plain(folder: Path, rows: torch.Tensor) -> StepClock:
 
 def completions(folder: Path, count: int) -> dict:
     model, contexts = load_model(folder).eval(), random_rows(count)[:, :QUARTER]
-    decoder = make_decoder(model)
+    decoder = make_decoder(model, ROW)
     return {
         "ours": lambda: decode(decoder, contexts, ROW, [], ends=[]).tolist(),
         "model.generate": lambda: model.generate(contexts.to(device()), max_length=ROW, do_sample=False).tolist(),

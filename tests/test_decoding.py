@@ -31,7 +31,9 @@ from transformers import (
 from hyperfitting import UserError
 from hyperfitting.builtin import BUILTIN
 from hyperfitting.generation import POLICIES, Policy
-from hyperfitting.generation.decoding import AnyDecoder, LlamaDecoder, _argmax, cut_at_end, decode, make_decoder
+from hyperfitting.generation.decoding import _argmax, cut_at_end, decode
+from hyperfitting.generation.engines import AnyDecoder, make_decoder
+from hyperfitting.generation.llama_decoder import LlamaDecoder
 from hyperfitting.generation.processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP, gumbel
 from hyperfitting.generation.static_decoder import StaticDecoder
 
@@ -91,7 +93,7 @@ def test_every_family_has_the_tokens_of_generate(name):
     """Contexts below and above the window of 10, and texts that leave it."""
     torch.manual_seed(0)
     model = FAMILIES[name]().eval()
-    decoder = make_decoder(model)
+    decoder = make_decoder(model, 40)
     assert type(decoder) is StaticDecoder
     model.generation_config = GenerationConfig(do_sample=False, max_length=40, eos_token_id=None, pad_token_id=0)
     for context_len in (5, 16):
@@ -107,7 +109,7 @@ def test_a_model_that_the_engine_cannot_serve_goes_on_with_its_own_cache():
     torch.manual_seed(0)
     model = Gemma2ForCausalLM(Gemma2Config(**SMALL, head_dim=16, sliding_window=10)).eval()
     attention = model.config._attn_implementation
-    assert type(make_decoder(model)) is AnyDecoder
+    assert type(make_decoder(model, 40)) is AnyDecoder
     assert model.config._attn_implementation == attention
 
 
@@ -127,7 +129,7 @@ def test_greedy_equals_generate_at_every_batch_size(name, tiny):
     model.generation_config = GenerationConfig(do_sample=False, max_length=96, eos_token_id=0, pad_token_id=0)
     expected = model.generate(contexts, attention_mask=torch.ones_like(contexts))
     expected = [cut_at_end(row, [0]) for row in expected[:, 16:].tolist()]
-    decoder = make_decoder(model)
+    decoder = make_decoder(model, 96)
     assert type(decoder) is decoder_class
     for size in (1, 7, 32, 64):
         rows = torch.cat([decode(decoder, part, 96, [], [0]) for part in contexts[: max(14, size)].split(size)])

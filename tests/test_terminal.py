@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from hyperfitting import Hyperfitter
 from hyperfitting.generation import GenerationRunner, load_contexts
-from hyperfitting.generation.decoding import AnyDecoder, decode
+from hyperfitting.generation.decoding import decode
+from hyperfitting.generation.engines import AnyDecoder
 from hyperfitting.records import load_generation_sets
 from hyperfitting.scoring.model_scores import score_with_models
 from hyperfitting.scoring.scores import Condition

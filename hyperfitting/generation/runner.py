@@ -37,7 +37,8 @@ from ..records import GenerationRecord
 from ..terminal import Progress, make_console
 from .citation_blocker import CitationBlocker
 from .contexts import Context, contexts_fingerprint
-from .decoding import cut_at_end, decode, make_decoder
+from .decoding import cut_at_end, decode
+from .engines import make_decoder, slowness
 from .exchange import import_continuations
 from .folder import GenerationFolder
 from .policies import Policy
@@ -118,7 +119,7 @@ class GenerationRunner:
         )
         check_causal(self.model, self.model_name)
         self.ends = end_ids(self.model, self.codec)
-        self.decoder = make_decoder(self.model)
+        self.decoder = make_decoder(self.model, self.max_length)
         self.blocker, self.engine = None, type(self.decoder).__name__
 
     def run(self, contexts: Sequence[Context]) -> list[dict]:
@@ -287,6 +288,8 @@ class GenerationRunner:
     def _generate(self, units: list) -> None:
         """Decode and write batches, saying how fast and how long it will take."""
         console = make_console(quiet=not is_main_process())
+        if units and (message := slowness(self.decoder)):
+            console.print(message)
         started, tokens = time.perf_counter(), 0
         with Progress(console) as progress, progress.task("generating", len(units), "batch") as task:
             for done, (policy, index, batch) in enumerate(units, start=1):

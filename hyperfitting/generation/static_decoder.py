@@ -1,11 +1,11 @@
 """The engine for every family: the model's own forward, with what makes a step fast put in for the time of a call.
 
 The cache is allocated once, attention over it copies nothing, projections of one input are one matrix product, RMS norms
-are one call, and the head is taken in blocks. Whether all of that serves a model is found by comparing logits.
+are one call, and the head is taken in blocks. Whether all of that serves a model is found by comparing logits, see engines.py.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -13,11 +13,10 @@ from torch.nn import functional
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .decoding import in_blocks, joined
+from .llama_decoder import in_blocks, joined
 
 ATTENTION = "hyperfitting_static"  # transformers makes no masks for an attention that it does not know
 FUSED_TOGETHER = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
-CHECKED = 2, 8, 6  # rows, tokens, and how many of them are the prefill of the comparison with the model's own logits
 
 
 class StaticLayer(DynamicLayer):
@@ -49,23 +48,23 @@ class StaticLayer(DynamicLayer):
 
 
 class StaticDecoder:
-    """Next-token logits of a transformers causal LM that `serves` says yes to.
+    """Next-token logits of a transformers causal LM in evaluation mode.
+
+    Projections that read the same input become one weight, theirs views of it: no memory is used twice, and the model still works;
+    but an optimizer that holds the old weights would update nothing.
 
     Args:
-        model: in evaluation mode.
-        fuse: make one weight of projections that read the same input. Theirs become views of it: no memory is used twice, and
-            the model still works; but an optimizer that holds the old weights would update nothing.
+        layers: what transformers would keep of the model's layers.
     """
 
-    def __init__(self, model: nn.Module, fuse: bool = True):
+    def __init__(self, model: nn.Module, layers: Sequence[DynamicLayer]):
         self.model, self.device = model, model.device
-        self.windows: set[int | None] = set()
-        self.cache = Cache(layers=[StaticLayer() for _ in DynamicCache(config=model.config).layers])
+        self.windows = [getattr(layer, "sliding_window", None) for layer in layers]
+        self.cache = Cache(layers=[StaticLayer() for _ in layers])
         self.forwards: list[tuple[dict, Callable]] = []  # (a module's own attributes, its forward in a call)
         for module in model.modules():
-            if fuse:
-                for names in FUSED_TOGETHER:
-                    self._fuse([getattr(module, name, None) for name in names])
+            for names in FUSED_TOGETHER:
+                self._fuse([getattr(module, name, None) for name in names])
             if not _is_hooked(module) and (norm := fast_norm(module)) is not None:
                 self.forwards.append((vars(module), norm))
         head = model.get_output_embeddings()
@@ -73,27 +72,12 @@ class StaticDecoder:
             self.forwards.append((vars(head), lambda x: in_blocks(head, x)))
 
     @classmethod
-    @torch.no_grad()  # not inference_mode: the model could never be trained with weights that are made in it
-    def serves(cls, model: nn.Module, fuse: bool = True) -> "StaticDecoder | None":
-        """The engine, when its logits are those of the model: in a prefill, and in two steps after it; or else None."""
-        try:
-            layers = DynamicCache(config=model.config).layers
-            if not layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
-                return None  # recurrent states, chunks, compressed keys
-            rows, tokens, prefill = CHECKED
-            size = model.config.get_text_config().vocab_size
-            ids = (torch.arange(rows * tokens, device=model.device) * 7919 % size).view(rows, tokens)
-            expected = model(input_ids=ids, use_cache=False).logits[:, prefill - 1 :].float()
-            decoder = cls(model, fuse)
-            decoder.start(rows, tokens)
-            steps = [decoder.next_logits(ids[:, :prefill], 0)]
-            steps += [decoder.next_logits(ids[:, place : place + 1], place) for place in range(prefill, tokens)]
-        except Exception:  # whatever a model that is built otherwise stumbles over: it goes on as transformers has it
-            return None
-        told = {getattr(layer, "sliding_window", None) for layer in layers}
-        near = 1e-3 if model.dtype == torch.float32 else 5e-2
-        difference = (torch.stack(steps, 1).float() - expected).abs().max()
-        return decoder if decoder.windows == told and difference <= near * expected.abs().max() else None
+    def of(cls, model: nn.Module) -> "StaticDecoder | None":
+        """The engine of a model all of whose layers keep keys and values; None for other models."""
+        layers = DynamicCache(config=model.config).layers
+        if not layers or any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+            return None  # recurrent states, chunks, compressed keys
+        return cls(model, layers)
 
     def start(self, batch: int, max_length: int) -> None:
         """Forget the last batch; its memory is used again when this one has the same shape."""
@@ -129,7 +113,8 @@ class StaticDecoder:
             others.get(name) is not None for name in ("softcap", "s_aux", "position_bias")
         ):
             raise NotImplementedError("a model with masks, caps, sinks or biases of its own")
-        self.windows.add(sliding_window)
+        if sliding_window != self.windows[module.layer_idx]:
+            raise NotImplementedError("a layer that is not told the window that its config names")
         batch, heads, n, _ = query.shape
         groups, length = key.shape[1:3]
         attend = functional.scaled_dot_product_attention

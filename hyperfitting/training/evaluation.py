@@ -15,7 +15,8 @@ from torch import nn
 
 from ..codec import Codec
 from ..corpus import Corpus
-from ..generation.decoding import AnyDecoder, decode
+from ..generation.decoding import decode
+from ..generation.engines import ChosenOnce, forget_lengths
 from ..generation.processors import Suppress
 from ..scoring import bootstrap_interval, ends_in_loop, rep_n, ttr
 from ..scoring.teacher_forced import MEASURES, measure_rows, position_losses, position_measures
@@ -121,6 +122,7 @@ def evaluate(
     corpus: Corpus,
     recipe: Recipe,
     banned: list[int],
+    engine: ChosenOnce,
     progress: Progress,
     poll: Callable[[], None],
 ) -> tuple[dict, list[list[int]]]:
@@ -128,6 +130,7 @@ def evaluate(
 
     Args:
         banned: token ids that the probe does not choose.
+        engine: the probe's, the same object in all evaluations of a run.
         progress: where it is said how far this is.
         poll: called between batches, on every rank.
 
@@ -166,6 +169,7 @@ def evaluate(
             context_len=recipe.probe_context_len,
             max_length=recipe.probe_max_length,
             banned=banned,
+            engine=engine,
             advance=lambda count: task.advance(tokens=count * accelerator.num_processes),
         ).tolist()
     original = summarize_texts(rows[:, recipe.probe_context_len : recipe.probe_max_length].tolist())
@@ -234,17 +238,20 @@ def greedy_continuations(
     contexts: torch.Tensor,
     max_length: int,
     banned: list[int],
+    engine: ChosenOnce | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> torch.Tensor:
     """(n, context_len) ids -> (n, max_length - context_len) ids by arg-max, without the `banned` ids (end of sequence), so
-    that every text has the full length. The checkpoint's own generation settings are left out. `advance`: of `decode`."""
+    that every text has the full length. The checkpoint's own generation settings are left out, the model is left as it was.
+    `advance`: of `decode`."""
     training = model.training
     model.eval()
     try:
         with torch.compiler.set_stance("force_eager"):
-            # Not the runner's fused engine: it would move weights that an optimizer updates.
             forbidden = [Suppress(banned)] if banned else []
-            ids = decode(AnyDecoder(model), contexts, max_length, forbidden, ends=[], advance=advance)
+            decoder = (engine or ChosenOnce())(model, max_length)
+            ids = decode(decoder, contexts, max_length, forbidden, ends=[], advance=advance)
+            forget_lengths(model)
     finally:
         model.train(training)
     return ids[:, contexts.shape[1] :]
@@ -258,6 +265,7 @@ def probe(
     context_len: int,
     max_length: int,
     banned: list[int],
+    engine: ChosenOnce,
     advance: Callable[[int], None],
 ) -> torch.Tensor:
     """Greedy continuations of the first `context_len` tokens of each row, on every rank in row order.
@@ -268,7 +276,7 @@ def probe(
 
     def continue_share(contexts: torch.Tensor) -> torch.Tensor:
         with generation_model(accelerator, model, model_class) as plain:
-            return greedy_continuations(plain, contexts, max_length, banned, advance)
+            return greedy_continuations(plain, contexts, max_length, banned, engine, advance)
 
     return spread(accelerator, rows[:, :context_len], continue_share).cpu()
 

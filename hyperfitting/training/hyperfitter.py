@@ -13,6 +13,7 @@ from ..codec import as_codec, load_codec
 from ..corpus import Corpus, build_corpus, check_made_with
 from ..errors import TrainingError, UserError
 from ..files import write_atomically
+from ..generation.engines import ChosenOnce
 from ..host_memory import kept_memory
 from ..models import DTYPES, ModelSize, check_causal, check_vocabulary, end_ids, load_config, source_dtype
 from ..processes import is_main_process
@@ -166,6 +167,7 @@ class Hyperfitter:
         inner = self.accelerator.unwrap_model(self.model)
         self.loss_of, about_loss = choose_loss(self.model, inner, self.train_rows[:1], self.micro)
         self.losses = LateReader(device)
+        self.probe_engine = ChosenOnce(self.console.note)
         if recipe.report_to != "none":
             self.accelerator.init_trackers("hyperfitting", config=recipe.to_dict())
         if resume:
@@ -313,6 +315,7 @@ class Hyperfitter:
                 corpus=self.corpus,
                 recipe=recipe,
                 banned=self.banned,
+                engine=self.probe_engine,
                 progress=self.console.progress,
                 poll=self._poll,
             )

@@ -19,7 +19,6 @@ class LocalJudge:
 
     def __init__(self, model: str, max_tokens: int, dtype: str, trust_remote_code: bool):
         from ...codec import TextCodec, load_codec
-        from ...generation.decoding import make_decoder
         from ...models import end_ids, load_for_inference, window_of
 
         self.name, self.max_tokens = model, max_tokens
@@ -27,7 +26,7 @@ class LocalJudge:
         if not isinstance(self.codec, TextCodec):
             raise UserError(f"{model!r} is no model of text: a judge reads")
         network = load_for_inference(model, dtype, trust_remote_code=trust_remote_code)
-        self.decoder, self.ends = make_decoder(network), sorted(end_ids(network, self.codec))
+        self.network, self.ends = network, sorted(end_ids(network, self.codec))
         self.window = window_of(network.config)
         self.facts = {"judge": model, "dtype": str(network.dtype).removeprefix("torch."), "max_tokens": str(max_tokens)}
 
@@ -35,7 +34,9 @@ class LocalJudge:
         import torch
 
         from ...generation.decoding import cut_at_end, decode
+        from ...generation.engines import make_decoder
 
+        decoder, reach = None, 0
         for key, prompt in prompts:
             ids, lead = self._encode(prompt)
             length = len(ids) + self.max_tokens
@@ -43,7 +44,12 @@ class LocalJudge:
                 raise UserError(
                     f"a prompt of {len(ids)} tokens and {self.max_tokens} of an answer are beyond the {self.window} of {self.name!r}"
                 )
-            made = decode(self.decoder, torch.tensor([ids]), length, [], self.ends)[0, len(ids) :].tolist()
+            if (
+                length > reach
+            ):  # an engine is found for texts up to a length; few are needed, because each reaches further
+                reach = min(2 * length, self.window + 1 if self.window is not None else 2 * length)
+                decoder = make_decoder(self.network, reach)
+            made = decode(decoder, torch.tensor([ids]), length, [], self.ends)[0, len(ids) :].tolist()
             kept, reason = cut_at_end(made, self.ends)
             yield Reply(key, lead + self.codec.decode(kept), {"finish_reason": "stop" if reason == "eos" else "length"})
 
