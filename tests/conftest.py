@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(config, items):
 
     unwanted = [] if shutil.which("chromium") and shutil.which("chromedriver") else ["browser"]
     unwanted += [] if torch.cuda.is_available() else ["cuda"]
-    unwanted += [] if "faults" in config.getoption("-m") else ["faults"]
+    unwanted += [marker for marker in ("faults", "families") if marker not in config.getoption("-m")]
     left_out = [item for item in items if any(map(item.get_closest_marker, unwanted))]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)

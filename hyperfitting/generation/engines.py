@@ -157,8 +157,10 @@ def _whole_numbers(value) -> Iterator[int]:
 def _agrees_at(decoder, length: int) -> bool:
     model, steps = decoder.model, min(STEPS, length - 1)
     rows, prefill = (2 if length <= FIRST else 1), length - steps
-    size = model.config.get_text_config().vocab_size
-    ids = (torch.arange(rows * length, device=model.device) * 7919 % size).view(rows, length)
+    text = model.config.get_text_config()
+    ids = (torch.arange(rows * length, device=model.device) * 7919 % text.vocab_size).view(rows, length)
+    if text.pad_token_id is not None and 0 <= text.pad_token_id < text.vocab_size:
+        ids[:, :1] = text.pad_token_id  # some count positions without it, which a step alone cannot
     expected = full_logits(model, ids, steps + 1)
     decoder.start(rows, length)
     found = [decoder.next_logits(ids[:, :prefill], 0)]
@@ -171,4 +173,4 @@ def _tolerance(model: nn.Module, logits: torch.Tensor) -> float:
     """How far apart two ways to the same logits may be, relative to the largest. Under autocast a model of fp32 weights computes in
     bf16: logits that bf16 holds exactly were made there."""
     exact = model.dtype == torch.float32 and not torch.equal(logits, logits.bfloat16().to(logits.dtype))
-    return 1e-3 if exact else 5e-2
+    return 1e-4 if exact else 5e-2
