@@ -30,12 +30,14 @@ from transformers import (
 
 from hyperfitting import UserError
 from hyperfitting.builtin import BUILTIN
-from hyperfitting.generation import POLICIES, Policy
+from hyperfitting.generation import POLICIES, Policy, engines
 from hyperfitting.generation.decoding import _argmax, cut_at_end, decode
-from hyperfitting.generation.engines import AnyDecoder, make_decoder
+from hyperfitting.generation.engines import AnyDecoder, ChosenOnce, FullForward, compared_lengths, make_decoder
+from hyperfitting.generation.folder import GenerationFolder
 from hyperfitting.generation.llama_decoder import LlamaDecoder
 from hyperfitting.generation.processors import KeyedGumbel, MinP, RepetitionPenalty, Temperature, TopK, TopP, gumbel
 from hyperfitting.generation.static_decoder import StaticDecoder
+from hyperfitting.training.evaluation import greedy_continuations
 
 
 def gpt2():
@@ -111,6 +113,55 @@ def test_a_model_that_the_engine_cannot_serve_goes_on_with_its_own_cache():
     attention = model.config._attn_implementation
     assert type(make_decoder(model, 40)) is AnyDecoder
     assert model.config._attn_implementation == attention
+
+
+def test_engines_are_compared_at_every_length_that_the_config_names():
+    config = Gemma3TextConfig(**SMALL, head_dim=16, sliding_window=10, layer_types=MIXED)
+    assert {8, 12, 18, 39} <= set(compared_lengths(config, 40))  # the window of 10, a head of 16, what is read of 40
+    assert compared_lengths(config, 9) == [8]
+    assert compared_lengths(config, 2) == [1]
+
+
+def test_the_slow_way_bounds_what_is_computed_at_once(monkeypatch):
+    model, ids = gpt2(), torch.randint(1, 320, (5, 12), generator=torch.Generator().manual_seed(0))
+    whole = decode(FullForward(model), ids, 20, [], [])
+    rows = []
+    forward = model.forward
+    monkeypatch.setattr(engines, "TOKENS_AT_ONCE", 40)
+    monkeypatch.setattr(model, "forward", lambda **inputs: rows.append(len(inputs["input_ids"])) or forward(**inputs))
+    assert torch.equal(decode(FullForward(model), ids, 20, [], []), whole)
+    assert max(rows) <= 3
+
+
+def test_the_probe_leaves_a_model_as_it_was():
+    """Rotations that grow with the text remember the longest one: rows between are turned otherwise after it."""
+    torch.manual_seed(0)
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
+    model = LlamaForCausalLM(LlamaConfig(**{**SMALL, "max_position_embeddings": 16}, rope_parameters=rope)).train()
+    places = [parameter.data_ptr() for parameter in model.parameters()]
+    row, notes = torch.arange(1, 21)[None], []
+    before = model(input_ids=row, use_cache=False).logits
+    engine = ChosenOnce(notes.append)
+    texts = greedy_continuations(model, row[:, :8], 40, [0], engine)
+    assert torch.equal(texts, greedy_continuations(model, row[:, :8], 40, [0], engine))
+    assert torch.equal(model(input_ids=row, use_cache=False).logits, before)
+    assert model.training and places == [parameter.data_ptr() for parameter in model.parameters()]
+    assert len(notes) == 1 and "full forward for each token" in notes[0]
+
+
+def test_a_model_that_computes_in_bf16_keeps_its_cache():
+    """Accelerate's mixed precision leaves the weights in fp32 and computes in bf16: two ways to the same logits round differently."""
+    model = gpt2()
+    model.forward = torch.autocast("cpu", dtype=torch.bfloat16)(model.forward)
+    assert type(ChosenOnce()(model, 40)) is AnyDecoder
+
+
+def test_records_of_a_cache_that_is_found_wrong_are_not_continued(tmp_path):
+    folder, made = GenerationFolder(tmp_path), (lambda: "f" * 32, lambda: 4)
+    folder.agree({"engine": "AnyDecoder"}, *made)
+    assert folder.agree({"engine": "StaticDecoder"}, *made)["engine"] == "AnyDecoder"
+    with pytest.raises(UserError, match="engine was 'AnyDecoder' and is now 'FullForward'"):
+        folder.agree({"engine": "FullForward"}, *made)
 
 
 @pytest.mark.parametrize("size", [320, 257, 7])

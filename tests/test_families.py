@@ -19,7 +19,9 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from hyperfitting import Hyperfitter
 from hyperfitting.commands import generate, hyperfit, score
+from hyperfitting.generation import GenerationRunner, load_contexts
 from hyperfitting.generation.decoding import decode
 from hyperfitting.generation.engines import ChosenOnce, FullForward, make_decoder
 from hyperfitting.models import load_config, load_for_inference, load_for_training, save_pretrained
@@ -109,6 +111,27 @@ def test_rotations_that_switch_within_a_text_take_the_slow_way(tmp_path):
     model = build("phi3", **LONGROPE)
     assert type(make_decoder(model, 16)) is not FullForward
     assert type(check_family(model, tmp_path)) is FullForward
+
+
+def test_the_commands_say_that_the_slow_way_is_taken(tiny, tmp_path, capsys):
+    """GPT-1 keeps nothing of a text."""
+    model, tokenizer = build("openai-gpt", vocab_size=320), AutoTokenizer.from_pretrained(tiny / "fp32")
+    rows = dict(
+        dataset=str(tiny / "stories.jsonl"), num_train=4, num_validation=2, seq_len=32, epochs=1, global_batch_size=4
+    )
+    probe = dict(probe_contexts=2, probe_context_len=8, probe_max_length=24, output_dir=tmp_path / "run")
+    Hyperfitter(model, tokenizer, **rows, **probe).fit()
+    said = capsys.readouterr().out
+    assert said.count("OpenAIGPTLMHeadModel is decoded without a cache") == 1
+    runner = GenerationRunner(
+        tmp_path / "run" / "final", "greedy", output_dir=tmp_path / "texts", max_length=24, ban_eos=True
+    )
+    records = runner.run(
+        load_contexts([f"run={tmp_path / 'run'}"], runner.codec, num_contexts=2, context_len=8, max_length=24)
+    )
+    assert capsys.readouterr().out.count("OpenAIGPTLMHeadModel is decoded without a cache") == 1
+    probed = [json.loads(line) for line in max((tmp_path / "run" / "probe").glob("*.jsonl")).read_text().splitlines()]
+    assert [r["continuation_ids"] for r in records] == [r["continuation_ids"] for r in probed]
 
 
 def test_a_window_that_only_the_config_knows_does_not_cut_the_cache(tmp_path):

@@ -257,11 +257,11 @@ class GenerationRunner:
         }
 
     def _choose_batch_size(self, contexts: Sequence[Context]) -> int:
-        """What was asked for, or else the largest power of two, at most 512, whose cache and prefill fit the GPU; on a CPU
-        equal batches of at most CPU_BATCH, because dummies that fill a last one cost as much as contexts."""
+        """What was asked for, or else the largest power of two, at most 512, whose cache and prefill fit the GPU; on a CPU, and
+        where there is no cache, equal batches of at most CPU_BATCH, because dummies that fill a last one cost as much as contexts."""
         if self.batch_size is not None:
             return min(self.batch_size, len(contexts))
-        if self.decoder.device.type == "cpu":
+        if self.decoder.device.type == "cpu" or slowness(self.decoder):
             return math.ceil(len(contexts) / math.ceil(len(contexts) / CPU_BATCH))
         size = min(512, 1 << (len(contexts) - 1).bit_length())
         longest = max((context.ids for context in contexts), key=len)
