@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from families import build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import (
@@ -151,7 +152,7 @@ def test_the_probe_leaves_a_model_as_it_was():
 
 def test_a_model_that_computes_in_bf16_keeps_its_cache():
     """Accelerate's mixed precision leaves the weights in fp32 and computes in bf16: two ways to the same logits round differently."""
-    model = gpt2()
+    model = build("cohere2")
     model.forward = torch.autocast("cpu", dtype=torch.bfloat16)(model.forward)
     assert type(ChosenOnce()(model, 40)) is AnyDecoder
 

@@ -101,9 +101,7 @@ def test_every_family_is_trained_saved_and_decoded_exactly(family, tmp_path):
 @pytest.mark.families
 def test_what_is_said_of_families_is_of_families_that_there_are():
     assert {*OTHERS, *NOT_BUILT} <= MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.keys()
-    for family in NOT_BUILT:
-        with pytest.raises((AttributeError, ImportError, ValueError)):  # each in a way of its own
-            build(family)(input_ids=torch.ones(1, 4, dtype=torch.int64))
+    assert not OTHERS.keys() & NOT_BUILT.keys()
 
 
 def test_rotations_that_switch_within_a_text_take_the_slow_way(tmp_path):
