@@ -87,9 +87,8 @@ def make_decoder(model: nn.Module, max_length: int, engines: Sequence[Callable] 
     """
     try:
         for make in engines:
-            with contextlib.suppress(
-                Exception
-            ):  # whatever a model that is built otherwise stumbles over: the next is tried
+            # whatever a model that is built otherwise stumbles over: the next engine is tried
+            with contextlib.suppress(Exception):
                 decoder = make(model)
                 if decoder is not None and agrees(decoder, max_length):
                     return decoder

@@ -1,5 +1,6 @@
 """A judge that is a causal language model on this machine."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 
 from ...errors import UserError
@@ -34,7 +35,7 @@ class LocalJudge:
         import torch
 
         from ...generation.decoding import cut_at_end, decode
-        from ...generation.engines import make_decoder
+        from ...generation.engines import make_decoder, slowness
 
         decoder, reach = None, 0
         for key, prompt in prompts:
@@ -49,6 +50,8 @@ class LocalJudge:
             ):  # an engine is found for texts up to a length; few are needed, because each reaches further
                 reach = min(2 * length, self.window + 1 if self.window is not None else 2 * length)
                 decoder = make_decoder(self.network, reach)
+                if message := slowness(decoder):
+                    warnings.warn(message, stacklevel=2)
             made = decode(decoder, torch.tensor([ids]), length, [], self.ends)[0, len(ids) :].tolist()
             kept, reason = cut_at_end(made, self.ends)
             yield Reply(key, lead + self.codec.decode(kept), {"finish_reason": "stop" if reason == "eos" else "length"})
