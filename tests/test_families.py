@@ -34,7 +34,7 @@ LONGROPE = dict(
 )  # fmt: skip
 EVERY_TIME = (
     "llama", "gpt2", "gemma3_text", "qwen3", "mixtral", "gpt_oss", "deepseek_v3", "cohere2", "llama4_text", "mamba", "rwkv", "jamba",
-    "minimax", "xlstm", "bart", "openai-gpt",
+    "minimax", "bart", "openai-gpt",
 )  # fmt: skip
 ALONE = SimpleNamespace(save=lambda folder: None)  # a codec that writes nothing beside the model
 
