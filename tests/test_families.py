@@ -23,7 +23,7 @@ from hyperfitting import Hyperfitter
 from hyperfitting.commands import generate, hyperfit, score
 from hyperfitting.generation import GenerationRunner, load_contexts
 from hyperfitting.generation.decoding import decode
-from hyperfitting.generation.engines import ChosenOnce, FullForward, make_decoder
+from hyperfitting.generation.engines import ChosenOnce, FullForward, PlacedDecoder, make_decoder
 from hyperfitting.models import load_config, load_for_inference, load_for_training, save_pretrained
 
 LONGROPE = dict(
@@ -33,8 +33,8 @@ LONGROPE = dict(
     ),
 )  # fmt: skip
 EVERY_TIME = (
-    "llama", "gpt2", "gemma3_text", "qwen3", "mixtral", "gpt_oss", "deepseek_v3", "cohere2", "llama4_text", "mamba", "rwkv", "jamba",
-    "minimax", "bart", "openai-gpt",
+    "llama", "gpt2", "gemma3_text", "mixtral", "gpt_oss", "deepseek_v3", "cohere2", "llama4_text", "mamba", "rwkv", "jamba",
+    "minimax", "bart", "openai-gpt", "roberta",
 )  # fmt: skip
 ALONE = SimpleNamespace(save=lambda folder: None)  # a codec that writes nothing beside the model
 
@@ -130,6 +130,11 @@ def test_the_commands_say_that_the_slow_way_is_taken(tiny, tmp_path, capsys):
     assert capsys.readouterr().out.count("OpenAIGPTLMHeadModel is decoded without a cache") == 1
     probed = [json.loads(line) for line in max((tmp_path / "run" / "probe").glob("*.jsonl")).read_text().splitlines()]
     assert [r["continuation_ids"] for r in records] == [r["continuation_ids"] for r in probed]
+
+
+def test_a_model_that_must_be_told_its_positions_keeps_its_cache(tmp_path):
+    """Steps of Bamba stand at position 0 unless it is told otherwise."""
+    assert type(check_family(build("bamba"), tmp_path)) is PlacedDecoder
 
 
 def test_a_window_that_only_the_config_knows_does_not_cut_the_cache(tmp_path):

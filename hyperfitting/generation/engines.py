@@ -2,7 +2,7 @@
 
 `LlamaDecoder` serves Llama models (all models of the paper): projections that read the same input are one matrix product, and keys
 and values go to a cache that is allocated once. `StaticDecoder` does the same inside the forward of many other families. `AnyDecoder`
-calls the model with its own cache. `FullForward` needs no cache, and serves where none is exact. All give the tokens of the full forward.
+calls the model with its own cache, and so does `PlacedDecoder`, telling more. `FullForward` needs no cache, and serves where none is exact. All give the tokens of the full forward.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
+from transformers import DynamicCache
 
 from .llama_decoder import LlamaDecoder
 from .static_decoder import StaticDecoder
@@ -51,9 +52,26 @@ class AnyDecoder:
 
     def next_logits(self, ids: torch.Tensor, position: int) -> torch.Tensor:
         """(batch, n) ids that stand at `position` and after -> (batch, vocabulary) logits of what follows the last."""
-        out = self.model(input_ids=ids, use_cache=True, **_last_logits(self.model, 1), **self.memory)
-        self.memory = {name: out[name] for name in out if name in self.accepted}
+        out = self.model(
+            input_ids=ids, use_cache=True, **_last_logits(self.model, 1), **self._places(ids, position), **self.memory
+        )
+        self.memory |= {name: out[name] for name in out if name in self.accepted}
         return out.logits[:, -1]
+
+    def _places(self, ids: torch.Tensor, position: int) -> dict:
+        return {}
+
+
+class PlacedDecoder(AnyDecoder):
+    """The same for a model that must be handed its cache, and told where the tokens of a step stand (RecurrentGemma, Bamba)."""
+
+    def start(self, batch: int, max_length: int) -> None:
+        """Forget the last batch."""
+        name = "cache" if "cache" in self.accepted else "past_key_values"  # before transformers 5.24
+        self.memory = {name: DynamicCache(config=self.model.config)}
+
+    def _places(self, ids: torch.Tensor, position: int) -> dict:
+        return {"position_ids": torch.arange(position, position + ids.shape[1], device=ids.device).expand_as(ids)}
 
 
 def full_logits(model: nn.Module, ids: torch.Tensor, last: int = 1) -> torch.Tensor:
@@ -73,8 +91,8 @@ def _last_logits(model: nn.Module, count: int) -> dict:
     return {"logits_to_keep": count} if "logits_to_keep" in inspect.signature(type(model).forward).parameters else {}
 
 
-FUSING = (LlamaDecoder.of, StaticDecoder.of, AnyDecoder)  # the fastest first
-LIVE = (AnyDecoder,)  # the others move weights that an optimizer updates
+FUSING = (LlamaDecoder.of, StaticDecoder.of, AnyDecoder, PlacedDecoder)  # the fastest first
+LIVE = (AnyDecoder, PlacedDecoder)  # the others move weights that an optimizer updates
 
 
 @torch.no_grad()  # not inference_mode: the model could never be trained with weights that are made in it
@@ -157,9 +175,9 @@ def _agrees_at(decoder, length: int) -> bool:
     model, steps = decoder.model, min(STEPS, length - 1)
     rows, prefill = (2 if length <= FIRST else 1), length - steps
     text = model.config.get_text_config()
-    ids = (torch.arange(rows * length, device=model.device) * 7919 % text.vocab_size).view(rows, length)
+    ids = ((torch.arange(rows * length, device=model.device) + 1) * 7919 % text.vocab_size).view(rows, length)
     if text.pad_token_id is not None and 0 <= text.pad_token_id < text.vocab_size:
-        ids[:, :1] = text.pad_token_id  # some count positions without it, which a step alone cannot
+        ids[-1, 1:2] = text.pad_token_id  # some count positions without it, which a step alone cannot
     expected = full_logits(model, ids, steps + 1)
     decoder.start(rows, length)
     found = [decoder.next_logits(ids[:, :prefill], 0)]

@@ -22,7 +22,7 @@ from .contexts import Context
 from .policies import Policy
 
 CACHED = {"LlamaDecoder", "StaticDecoder", "AnyDecoder"}  # which of them serves a model is a matter of speed alone
-EXACT = "FullForward"  # goes on with its own records alone: where it is needed, an engine with a cache was wrong
+LAST = {"PlacedDecoder", "FullForward"}  # go on with their own records alone: where they are needed, another was wrong
 LONGEST_WAIT = 1800  # seconds, for the main process to hash the model and probe the batch size
 OLD_FINGERPRINT = 16  # digits; it was taken of samples of the weights, and cannot be compared with one of all of them
 
@@ -69,8 +69,7 @@ class GenerationFolder:
         changed = [
             f"{key} was {found.get(key)!r} and is now {value!r}"
             for key, value in wanted.items()
-            if found.get(key) != value
-            and not (key == "engine" and value in CACHED and found.get(key) in {*CACHED, EXACT})
+            if found.get(key) != value and not (key == "engine" and value in CACHED and found.get(key) in CACHED | LAST)
         ]
         if changed:
             raise UserError(f"{self.path} holds other generations ({'; '.join(changed)}): set another --output_dir")
