@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,30 +60,60 @@ def test_what_is_clean_stays_as_it_is(text):
     assert not re.search(r"  |\n\n|\t", shown)
 
 
-@given(
-    st.lists(st.sampled_from(["go", "stop.", "why?", 'it."', "and", "so,"]), min_size=1, max_size=60),
-    st.lists(st.sampled_from(["go", "stop.", "and", "end!"]), min_size=1, max_size=60),
-    st.integers(1, 50),
+WORDS = st.lists(
+    st.sampled_from(["go", "stop.", "why?", 'it."', "andante", "so,", "e\u0301te\u0301", "I"]), max_size=90
 )
-def test_both_sides_are_as_long_and_end_no_sentence_where_they_can(first, second, budget):
-    ruler = Words()
-    cut = cut_alike((ruler.of_text(" ".join(first)), ruler.of_text(" ".join(second))), budget)
-    lengths = [len(text.split()) for text in cut.texts]
-    assert lengths == [cut.count, cut.count] and 1 <= cut.count <= min(budget, len(first), len(second))
-    ends = [text.rstrip('"')[-1] in ".?!" for text in cut.texts]
-    tried = range(min(budget, len(first), len(second)), max(min(budget, len(first), len(second)) - 32, 0), -1)
-    possible = any(
-        not first[n - 1].rstrip('"').endswith((".", "?", "!")) and second[n - 1] in ("go", "and") for n in tried
-    )
-    assert (cut.ending == "any") == any(ends) and any(ends) == (not possible)
 
 
-def test_tokens_are_counted_by_the_codec_and_words_are_not_cut():
+def good_ends(text):
+    """Characters behind which a word ends that ends no sentence, by reading the text one character after another."""
+    shown, found = list(regex.finditer(r"\X", text)), set()
+    for number, character in enumerate(shown[1:], 1):
+        before = text[: character.start()]
+        if character[0] == " " and before.rstrip('"')[-1] not in ".?!":
+            found.add(number)
+    return found
+
+
+@given(WORDS, WORDS)
+def test_both_sides_are_as_long_and_end_no_sentence_where_they_can(first, second):
+    texts = " ".join(first), " ".join(second)
+    cut = cut_alike(texts)
+    assert all(whole.startswith(part) for whole, part in zip(texts, cut.texts, strict=True))
+    assert cut.counts == tuple(len(regex.findall(r"\X", part)) for part in cut.texts)
+    longest = min(len(regex.findall(r"\X", text)) for text in texts)
+    window = range(longest - min(160, longest // 4), longest + 1)
+    own, other = ({end for end in good_ends(text) if end in window} for text in texts)
+    if own & other:
+        assert cut.counts == (max(own & other),) * 2 and cut.ending == "word"
+    elif own and other:
+        apart = min(abs(a - b) for a in own for b in other)
+        assert cut.ending == "nearest" and abs(cut.counts[0] - cut.counts[1]) == apart
+        assert cut.counts[0] in own and cut.counts[1] in other
+    else:
+        assert cut.counts[0] == cut.counts[1] in window
+        assert (cut.ending == "any") == any(text.rstrip('" ')[-1:] in (".", "?", "!") for text in cut.texts if text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\u306d\u3053\u304c\u5bb6\u306b\u5e30\u3063\u3066\u304d\u305f" * 9, "\u0e44\u0e21\u0e48\u0e23\u0e39\u0e49" * 24, "cafe\u0301s and\U0001f44d\U0001f3fd " * 12],
+    ids=["Japanese", "Thai", "accents"],
+)  # fmt: skip
+def test_what_is_read_as_one_character_is_not_split(text):
+    cut = cut_alike((text, PROSE))
+    assert cut.counts[0] == cut.counts[1] >= 50 and cut.ending == "word"
+    whole = regex.findall(r"\X", text)
+    assert "".join(whole[: cut.counts[0]]) == cut.texts[0]
+
+
+def test_tokens_are_taken_by_the_codec_and_no_more_than_the_length_says():
     ruler = Tokens(Letters(), own_ids=False)
-    cut = cut_alike((ruler.of_text("one two three four"), ruler.of_text("alphabet soup and")), 15)
-    assert (cut.count, cut.texts, cut.ending) == (13, ("one two three", "alphabet soup"), "word")
-    inside = cut_alike((ruler.of_text("one two three"), ruler.of_text("abcdefghijklmnop")), 12)
-    assert (inside.count, inside.ending) == (12, "no sentence")
+    assert ruler.of_text("one two three four").start(13) == "one two three"
+    long = " ".join(["word"] * 60)
+    pair = draw([texts("a", [long], reference=long)], lengths=(140,), ruler=ruler).pairs[0]
+    room = 140 - len(pair.context)
+    assert room - 40 < len(pair.text) == len(pair.other) <= room
 
 
 def test_a_ruler_is_found_where_one_tokenizer_made_all():
@@ -106,7 +137,7 @@ def test_pairs_of_all_conditions_on_the_same_contexts():
     for place in np.ndindex(drawn.grid.shape):
         pair = drawn.pairs[drawn.grid[place]]
         assert (pair.condition, pair.length) == (("base", "tuned")[place[0]], (30, 60)[place[1]])
-        assert len(pair.text.split()) == len(pair.other.split()) == pair.length - 10
+        assert abs(len(pair.text) - len(pair.other)) <= 1 and 0 < len(pair.text.split()) <= pair.length - 10
         assert pair.context_id == drawn.pairs[drawn.grid[0, 0, place[2]]].context_id and pair.other.startswith("truly")
     check = drawn.pairs[drawn.checks[0]]
     assert check.condition == SHUFFLED and sorted(check.text.split()) == sorted(check.other.split())

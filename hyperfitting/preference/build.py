@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from .. import __version__
 from ..builtin import resolve
 from ..codec import Codec, load_codec
@@ -88,7 +90,19 @@ def _facts(
         "sources": Counter(pair.source for pair in drawn.pairs[drawn.grid.size :]),
         "plan": asdict(plan),
         "rule": {"most_failed": most_failed},
-        "cut": {"units": {str(length): count for length, count in drawn.units.items()}, "endings": drawn.endings},
+        "cut": _cut(drawn),
         "tells": drawn.tells,
         "left_out": drawn.left_out,
+    }
+
+
+def _cut(drawn: Drawn) -> dict:
+    """How both sides of the pairs of the table were cut alike, and how far they still differ."""
+    pairs = [counts for of_length in drawn.characters.values() for counts in of_length]
+    return {
+        "alike": "characters",
+        "characters": {str(length): float(np.mean(counts)) for length, counts in drawn.characters.items()},
+        "differing": sum(own != other for own, other in pairs),
+        "widest": max(abs(own - other) for own, other in pairs),
+        "endings": drawn.endings,
     }

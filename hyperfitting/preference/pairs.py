@@ -10,13 +10,13 @@ from ..errors import UserError
 from ..options import nearest
 from ..records import GeneratedText, GenerationSet
 from ..scoring.conditions import Condition, require_same_contexts
-from .cutting import Tokens, Units, Words, cut_alike
+from .cutting import Tokens, Words, cut_alike
 from .study import Pair
 from .tells import without_tells
 
 ORIGINAL = "original text"  # what `--against original` compares with
 SHUFFLED = "shuffled words"  # the condition of a check item
-FEWEST = 16  # units of either side below which a pair is left out, with its context
+FEWEST = 16  # units, and characters, of either side below which a pair is left out, with its context
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Drawn:
     Attributes:
         pairs: those of all conditions, lengths and contexts, then the check pairs.
         grid: (conditions, lengths, contexts) integers into `pairs`; checks: (contexts,) likewise.
-        endings: key of `cutting.ENDINGS` -> pairs; units: mean number of units kept, by length.
+        endings: key of `cutting.ENDINGS` -> pairs.
+        characters: length -> (characters of the condition's text, of the other) of each pair.
         tells: condition or opponent -> what was removed from its texts -> how often.
         left_out: why a context is not in the study -> ids.
     """
@@ -35,7 +36,7 @@ class Drawn:
     grid: np.ndarray
     checks: list[int]
     endings: dict[str, int]
-    units: dict[int, float]
+    characters: dict[int, list[tuple[int, int]]]
     tells: dict[str, dict[str, int]]
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
@@ -90,7 +91,7 @@ def draw_pairs(
         grid=grid,
         checks=list(range(len(pairs), len(pairs) + len(plain))),
         endings=dict(maker.endings),
-        units={length: float(np.mean(counts)) for length, counts in maker.units.items()},
+        characters=maker.characters,
         tells={name: dict(found) for name, found in maker.tells.items()},
         left_out=left_out,
     )
@@ -144,13 +145,12 @@ def _unfit(texts: Sequence[GeneratedText], lengths: Sequence[int], ruler: Words 
     room = min(lengths) - ruler.context(texts[0])
     if room < FEWEST:
         return f"have a context that leaves fewer than {FEWEST} {ruler.name} of --length {min(lengths)}"
-    if any(_units(text, ruler).count < FEWEST for text in texts):
+    units = [ruler.of_text(text.text, text.ids) for text in texts]
+    if any(side.count < FEWEST for side in units):
         return f"have a continuation of fewer than {FEWEST} {ruler.name}"
+    if any(len(without_tells(side.start(room))[0]) < FEWEST for side in units):
+        return f"have a continuation of fewer than {FEWEST} characters"
     return None
-
-
-def _units(text: GeneratedText, ruler: Words | Tokens) -> Units:
-    return ruler.of_text(text.text, text.ids)
 
 
 class _Maker:
@@ -158,20 +158,20 @@ class _Maker:
 
     def __init__(self, ruler: Words | Tokens):
         self.ruler, self.endings = ruler, Counter()
-        self.units: dict[int, list[int]] = {}
+        self.characters: dict[int, list[tuple[int, int]]] = {}
         self.tells: dict[str, Counter] = {}
 
     def pair(self, condition: str, against: str, text: GeneratedText, other: GeneratedText, length: int) -> Pair:
         budget = length - self.ruler.context(text)
-        cut = cut_alike((_units(text, self.ruler), _units(other, self.ruler)), budget)
+        cut = cut_alike((self._taken(condition, text, budget), self._taken(against, other, budget)))
         self.endings[cut.ending] += 1
-        self.units.setdefault(length, []).append(cut.count)
-        own, others = (self._clean(name, shown) for name, shown in zip((condition, against), cut.texts, strict=True))
+        self.characters.setdefault(length, []).append(cut.counts)
         context, _ = without_tells(text.context)
-        return Pair(condition, against, text.source, text.id, length, context, own, others)
+        return Pair(condition, against, text.source, text.id, length, context, *cut.texts)
 
-    def _clean(self, name: str, text: str) -> str:
-        shown, found = without_tells(text)
+    def _taken(self, name: str, text: GeneratedText, budget: int) -> str:
+        """The first `budget` units of a text, without tells."""
+        shown, found = without_tells(self.ruler.of_text(text.text, text.ids).start(budget))
         self.tells.setdefault(name, Counter()).update(found)
         return shown
 

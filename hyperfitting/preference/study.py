@@ -61,8 +61,8 @@ class Pair:
     Attributes:
         condition, against: names; `against` is another condition or "original text".
         source: the corpus of the context.
-        length: `--length` of the study, tokens or words (its facts say which) of context and continuation; both texts were cut to the
-            same number, up to 32 below it.
+        length: `--length` of the study, the most tokens or words (its facts say which) of context and continuation; both texts were
+            then cut alike, as `cutting.py` says.
     """
 
     condition: str

@@ -77,7 +77,6 @@ def sections(study: Study, results: Results, baseline: str | None = None) -> lis
 
 def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
     """Sentences that belong under the table."""
-    cut = facts["cut"]["endings"]
     people, contexts = len({vote.annotator for vote in votes}), len({vote.context_id for vote in votes})
     asked = facts["plan"]["votes"] * facts["contexts"] * len(facts["lengths"]) * len(facts["conditions"])
     found = [
@@ -89,10 +88,7 @@ def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
             f"Intervals rest on {people} annotators: below {ENOUGH} they may hold less than their 95 % or be wider than they need "
             "to be, because how much annotators differ is hardly known."
         )
-    found.append(
-        f"Both sides of a pair were cut to the same number of {facts['unit']}, context included, and a little shorter where a sentence "
-        "ended: " + ", ".join(f"{cut[key]} pairs where {text}" for key, text in ENDINGS.items() if key in cut) + "."
-    )
+    found.append(_how_cut(facts))
     removed = {name: sum(counts.values()) for name, counts in facts["tells"].items()}
     if any(removed.values()):
         found.append(
@@ -106,6 +102,27 @@ def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
         )
     found += [f"{len(ids)} contexts are not in the study: they {why}." for why, ids in facts["left_out"].items()]
     return found
+
+
+def _how_cut(facts: dict) -> str:
+    """How both sides of a pair were cut alike; studies of earlier versions did it in tokens or words alone."""
+    cut, unit = facts["cut"], facts["unit"]
+    endings = ", ".join(
+        f"{cut['endings'][key]} pairs where {text}" for key, text in ENDINGS.items() if key in cut["endings"]
+    )
+    if "alike" not in cut:
+        return (
+            f"Both sides of a pair were cut to the same number of {unit}, context included, and a little shorter where a sentence ended: "
+            f"{endings}."
+        )
+    means = " and ".join(f"{count:.0f} at length {length}" for length, count in cut["characters"].items())
+    differing = (
+        f"{cut['differing']} pairs differ, by at most {cut['widest']}" if cut["differing"] else "no pair differs"
+    )
+    return (
+        f"Of each text at most as many {unit} as the length says were taken, context included, then both sides of a pair were cut to the "
+        f"same number of {cut['alike']} (on average {means}; {differing}): {endings}."
+    )
 
 
 def _beside_the_paper(facts: dict, results: Results) -> Section:
