@@ -30,7 +30,8 @@ class PairOptions:
     )
     length: tuple[str, ...] = option(
         ("256",),
-        "Tokens (words where texts come without a tokenizer) of context and continuation that both sides are cut to; repeatable.",
+        "Most tokens (words where texts come without a tokenizer) of context and continuation; both sides are then cut to as many "
+        "characters; repeatable.",
         metavar="N",
     )
     num_contexts: int | None = option(None, "Contexts, as even over the corpora as they allow; default: all.", least=1)
