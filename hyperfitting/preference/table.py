@@ -10,7 +10,7 @@ from ..scoring.differences import PAIRED
 from ..scoring.results import Results
 from ..scoring.tables import difference_table, score_table
 from .agreement import Agreement, alpha, counts_of, fleiss_kappa
-from .annotators import Conduct, conducts
+from .annotators import Conduct, conducts, without_consent
 from .cutting import ENDINGS
 from .davidson import strengths
 from .outcomes import NO_VOTES, Scored, table_votes, vote_results, vote_scores
@@ -33,7 +33,7 @@ def tabulate(study: Study, baseline: str | None = None) -> Results:
     if not votes:
         raise UserError(NO_VOTES.format(study.folder))
     results = vote_results(study, votes, baseline)
-    return replace(results, notes=notes(facts, votes), sections=sections(study, results, baseline))
+    return replace(results, notes=notes(study, votes), sections=sections(study, results, baseline))
 
 
 def scores_beside(study: Study, conditions: Sequence[Condition]) -> Scored:
@@ -60,7 +60,7 @@ def scores_beside(study: Study, conditions: Sequence[Condition]) -> Scored:
 def with_study(results: Results, study: Study) -> Results:
     """Results that hold `scores_beside`, with the notes and tables of the study after their own."""
     votes = table_votes(study)
-    return replace(results, notes=[*results.notes, *notes(study.facts, votes)], sections=sections(study, results))
+    return replace(results, notes=[*results.notes, *notes(study, votes)], sections=sections(study, results))
 
 
 def sections(study: Study, results: Results, baseline: str | None = None) -> list[Section]:
@@ -75,8 +75,9 @@ def sections(study: Study, results: Results, baseline: str | None = None) -> lis
     return [*found, _agreement(votes, study.facts), _strengths(votes, study.facts), _annotators(people, study.facts)]
 
 
-def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
+def notes(study: Study, votes: Sequence[Vote]) -> list[str]:
     """Sentences that belong under the table."""
+    facts = study.facts
     people, contexts = len({vote.annotator for vote in votes}), len({vote.context_id for vote in votes})
     asked = facts["plan"]["votes"] * facts["contexts"] * len(facts["lengths"]) * len(facts["conditions"])
     found = [
@@ -101,6 +102,22 @@ def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
             + "."
         )
     found += [f"{len(ids)} contexts are not in the study: they {why}." for why, ids in facts["left_out"].items()]
+    return found + _consent(study)
+
+
+def _consent(study: Study) -> list[str]:
+    """Of those who did not agree on a page of ours: what was stated when their files were imported, or that nothing was."""
+    stated: dict[str, list[str]] = {}
+    for annotator, statement in study.facts.get("consent", {}).items():
+        stated.setdefault(statement, []).append(str(int(annotator) + 1))
+    found = [
+        f"That annotators {', '.join(numbers)} agreed to take part was stated: {what}."
+        for what, numbers in stated.items()
+    ]
+    if silent := [str(one.annotator + 1) for one in without_consent(study)]:
+        found.append(
+            f"Whether annotators {', '.join(silent)} agreed to take part is not on record: their votes came in files."
+        )
     return found
 
 
