@@ -188,7 +188,7 @@ def test_consent_that_no_file_holds_is_stated_or_said_to_be_missing(study, tmp_p
     file = write(tmp_path / "export.json", label_studio(study, [annotation("A", AT.format("05"))]))
     assert (
         take_in(study, file) == 0
-        and "whether annotators 1 agreed to take part is not on record" in capsys.readouterr().out
+        and "it is not on record that these annotators agreed to take part: 1;" in capsys.readouterr().out
     )
     assert [one.annotator for one in without_consent(study)] == [0]
     assert take_in(study, file, "--consent", " ") == 2

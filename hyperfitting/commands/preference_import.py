@@ -59,8 +59,9 @@ def _run(arguments: list[str] | None) -> None:
     if silent := without_consent(study):
         numbers = ", ".join(str(one.annotator + 1) for one in silent)
         say(
-            f"whether annotators {numbers} agreed to take part is not on record: ask them, and import their files again with "
-            '--consent "how they agreed"'
+            f"it is not on record that these annotators agreed to take part: {numbers}; ask them, then import their files again with "
+            '--consent "how they agreed"',
+            soft_wrap=True,
         )
 
 

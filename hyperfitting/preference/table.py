@@ -111,12 +111,12 @@ def _consent(study: Study) -> list[str]:
     for annotator, statement in study.facts.get("consent", {}).items():
         stated.setdefault(statement, []).append(str(int(annotator) + 1))
     found = [
-        f"That annotators {', '.join(numbers)} agreed to take part was stated: {what}."
+        f'That these annotators agreed to take part was stated when their votes were imported, "{what}": {", ".join(numbers)}.'
         for what, numbers in stated.items()
     ]
     if silent := [str(one.annotator + 1) for one in without_consent(study)]:
         found.append(
-            f"Whether annotators {', '.join(silent)} agreed to take part is not on record: their votes came in files."
+            f"It is not on record that these annotators, who voted elsewhere than on its page, agreed to take part: {', '.join(silent)}."
         )
     return found
 
