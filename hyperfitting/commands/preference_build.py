@@ -122,7 +122,7 @@ def _about(study: Study) -> list[str]:
     corpora = ", ".join(f"{count} of {name or 'no name'}" for name, count in facts["sources"].items())
     return [
         f"{', '.join(facts['conditions'])} against {facts['against']}: {facts['contexts']} contexts ({corpora}), cut to {lengths} "
-        f"{facts['unit']}",
+        f"{facts['unit']}, then both sides of a pair to as many characters",
         *(f"left out: {len(ids)} contexts that {why}" for why, ids in facts["left_out"].items()),
         f"{len(lists)} annotators with {min(lists)} to {max(lists)} items each, hidden repeats and checks included",
         f"next: hyperfitting preference serve {study.folder}",
