@@ -119,7 +119,18 @@ class Options:
 
     def save(self, path: Path) -> None:
         """Write what `load` reads."""
-        write_atomically(path, yaml.safe_dump(self.to_dict(), sort_keys=False))
+        write_atomically(path, self._text())
+
+    @classmethod
+    def wrote(cls, path: Path) -> bool:
+        """Whether `save` of such options wrote this file, and nobody changed it since."""
+        try:
+            return path.read_text(encoding="utf-8") == cls.load(path)._text()
+        except (UserError, OSError, UnicodeDecodeError):
+            return False
+
+    def _text(self) -> str:
+        return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
 
 def field_help(options: type[Options]) -> list[tuple[str, str, str]]:

@@ -147,6 +147,7 @@ FROZEN = {
         "host": ("127.0.0.1", "str"),
         "port": (8017, "int"),
         "public_url": (None, "str | None"),
+        "forwarded_allow_ips": (None, "str | None"),
         "register": (0, "int"),
         "completion_code": (None, "str | None"),
     },

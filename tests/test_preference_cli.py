@@ -9,6 +9,8 @@ import pytest
 from conftest import run
 
 from hyperfitting.commands.main import main
+from hyperfitting.commands.preference_build import BuildOptions
+from hyperfitting.files import lock_folder
 from hyperfitting.preference.agreement import counts_of
 from hyperfitting.preference.annotators import pace
 from hyperfitting.preference.pairs import SHUFFLED
@@ -129,11 +131,12 @@ def test_who_fails_the_rule_is_left_out_of_a_second_table(made):
     found = json.loads((made / "study" / "table.json").read_text())
     tables = {section["title"]: section for section in found["sections"]}
     rows = {row["heading"]: row["cells"] for row in tables["Annotators"]["rows"]}
-    assert "left out" in rows["annotator 3"][2] and sum("left out" in cells[2] for cells in rows.values()) == 1
+    assert list(rows) == [f"annotator {number}" for number in range(1, 9)]  # as serve and export call them
+    assert "left out" in rows["annotator 4"][2] and sum("left out" in cells[2] for cells in rows.values()) == 1
     assert all(
-        cells[2] == "7 of 7" or cells[2].startswith("0 of ") for name, cells in rows.items() if name != "annotator 3"
+        cells[2] == "7 of 7" or cells[2].startswith("0 of ") for name, cells in rows.items() if name != "annotator 4"
     )
-    assert tables["Without those who fail"]["note"].startswith("Without annotators 3, who failed more than 25%")
+    assert tables["Without those who fail"]["note"].startswith("Without annotators 4, who failed more than 25%")
     whole = found["conditions"][0]["scores"]["loss_80"]["value"]
     without = next(r for r in tables["Without those who fail"]["rows"] if r["heading"] == "base")["cells"]
     assert any(
@@ -146,7 +149,7 @@ def test_every_form_of_the_table_says_the_same(made):
     number = f"{found['conditions'][1]['scores']['preferred_or_equal_80']['value']:.1f}"
     for file in ("table.md", "table.tex", "preference.html"):
         text = (study / file).read_text()
-        assert number in text and "annotator 3" in text and "45.2" in text, file
+        assert number in text and "annotator 4" in text and "45.2" in text, file
     page = (study / "preference.html").read_text()
     assert "<title>Preferences</title>" in page and "http" not in page.replace("http-equiv", "")
     assert not any(one.secret in text for one in Study(study).annotators() for text in (page, json.dumps(found)))
@@ -212,7 +215,7 @@ def test_votes_stand_in_the_scores_of_generations(made, tmp_path, capsys):
             assert found["signature"] == score["signature"]
     assert {"rep_4_words", "win_60", "preferred_or_equal_80"} <= {d["metric"] for d in scores["differences"]}
     report = (tmp_path / "report.html").read_text()
-    assert "preferred or equal, 80 words, %" in report and "annotator 3" in report and "Beside the paper" in report
+    assert "preferred or equal, 80 words, %" in report and "annotator 4" in report and "Beside the paper" in report
     other = [
         "score",
         f"x={made / 'base.jsonl'}",
@@ -246,6 +249,59 @@ def test_power_of_given_and_of_estimated_effects(made, capsys):
     assert "with fewer than 20 annotators" in shown
     assert main([*words, "--study", str(made / "study")]) == 0
     assert "context 0.50" not in capsys.readouterr().out
+
+
+def test_files_of_others_in_a_study_are_not_replaced(made, tmp_path, capsys):
+    """Only what a build, a table or an export wrote is replaced, and no export in which somebody answered."""
+    study, build = tmp_path / "study", ["preference", "build", *sets(made)[:1], "--length", "60", "--output_dir"]
+
+    def refused(words, *files):
+        before = [file.read_bytes() for file in files]
+        assert main(words) == 2 and [file.read_bytes() for file in files] == before
+        shown = capsys.readouterr().err
+        assert shown.count("error: ") == 1 and files[0].name in shown
+        return shown
+
+    study.mkdir()
+    for name in ("options.yaml", "study.db-wal"):
+        (study / name).write_text("seed: 1\n")
+        refused([*build, str(study)], study / name)
+        (study / name).unlink()
+    with lock_folder(study, "output_dir"):  # as another build does
+        assert main([*build, str(study)]) == 2 and "is being written by process" in capsys.readouterr().err
+    assert BuildOptions.wrote(study / "options.yaml") is False and not (study / "study.db").exists()
+    (study / "study.db.tmp").write_text("of a build that was killed")
+    BuildOptions(sets=tuple(sets(made)), output_dir=str(study)).save(study / "options.yaml")
+    assert main([*build, str(study)]) == 0 and BuildOptions.load(study / "options.yaml").length == ("60",)
+    assert not list(study.glob("study.db.tmp*"))
+
+    let_vote(Study(study), stop=5)
+    for name in ("table.md", "preference.html", "table.json"):
+        (study / name).write_text("{}")
+        assert "move it" in refused(["preference", "table", str(study)], study / name)
+        (study / name).unlink()
+    assert main(["preference", "table", str(study)]) == main(["preference", "table", str(study)]) == 0
+
+    out = tmp_path / "out"
+    out.mkdir()
+    for kind, name in (
+        ("label_studio", "label_studio.xml"),
+        ("csv", "annotator-01.csv"),
+        ("html", "annotator-02.html"),
+    ):
+        export = ["preference", "export", str(study), "--output_dir", str(out), "--format", kind]
+        (out / name).write_text("mine")
+        assert "--overwrite" in refused(export, out / name)
+        refused([*export, "--overwrite"], out / name)
+        (out / name).unlink()
+        assert main(export) == main([*export, "--overwrite"]) == 0
+        for file in out.iterdir():
+            file.unlink()
+    export = ["preference", "export", str(study), "--output_dir", str(out), "--format", "csv"]
+    assert main(export) == 0
+    filled = out / "annotator-03.csv"
+    filled.write_text(filled.read_text(encoding="utf-8").replace(",,", ",A,", 1), encoding="utf-8")
+    assert "answers" in refused([*export, "--overwrite"], filled)
 
 
 MISTAKES = {

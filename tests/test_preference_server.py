@@ -1,5 +1,6 @@
 """The server of a study under attack, on a full disk, killed and raced: what is refused, and that no vote is lost or doubled."""
 
+import asyncio
 import json
 import socket
 import sqlite3
@@ -8,13 +9,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from served import serving
 from small_study import HIDDEN, small_study
+from starlette.responses import JSONResponse
 
 from hyperfitting.commands import preference_serve
 from hyperfitting.errors import UserError
 from hyperfitting.preference.page import PageOptions, make_page
+from hyperfitting.preference.server.guard import Guard
 from hyperfitting.preference.server.serving import Address
 from hyperfitting.preference.study import Assignment, Study
 
@@ -133,16 +137,21 @@ def test_a_vote_before_consent_is_refused(served, numbers):
 
 
 def test_guessed_links_are_counted_and_one_who_was_let_in_stays(tmp_path):
+    """By the address that a named proxy gives; `test_preference_study.py` has those of nobody that is known."""
     study = small_study(tmp_path / "study")
     first, second = study.annotators()
-    with serving(study.folder) as server:
-        inside = server.client(first.secret)
+    with serving(study.folder, "--forwarded_allow_ips", "127.0.0.1") as server:
+        near, far = {"X-Forwarded-For": "1.1.1.1, 203.0.113.9"}, {"X-Forwarded-For": "203.0.113.10"}
+        inside = server.client(first.secret, **near)
         assert inside.post("open").status_code == 200
-        codes = [server.client("x" * 32).post("open").status_code for _ in range(22)]
+        codes = [server.client("x" * 32, **near).post("open").status_code for _ in range(22)]
         assert codes == [401] * 20 + [429] * 2
-        late = server.client(second.secret).post("open")  # right, but from an address that guesses: it has to wait
+        late = server.client(second.secret, **near).post(
+            "open"
+        )  # right, but from an address that guesses: it has to wait
         assert late.status_code == 429 and 1 <= int(late.headers["retry-after"]) <= 61
         assert inside.post("open").status_code == 200
+        assert server.client(second.secret, **far).post("open").status_code == 200
 
 
 def test_an_address_without_a_secret_shows_nothing(served):
@@ -270,6 +279,7 @@ def test_people_register_up_to_the_cap(tmp_path):
         for panel in ("p3", "somebody", None):
             answer = server.client().post("register", {"panel": panel})
             assert answer.status_code == 422 and "places" in answer.json()["message"]
+        assert "0 of these places" not in "".join(server.said) and "2 of these places are free" in "".join(server.said)
         assert server.client().post("register", {"panel": "x" * 65}).status_code == 422
         assert server.client().post("register", {"panel": ["p1"]}).status_code == 422
         assert server.client(places[0]).post("consent").json()["total"] == 7
@@ -355,6 +365,20 @@ def test_a_database_that_another_process_has_locked(tmp_path):
         assert client.vote(assignments[0]).json()["stored"] and len(study.votes()) == 1
 
 
+def test_a_study_that_is_removed_under_its_server(tmp_path):
+    study = small_study(tmp_path / "study")
+    with serving(study.folder) as server:
+        _, client, assignments = agreed(study, server, 0)
+        assert client.vote(assignments[0]).json()["stored"]
+        study.database.unlink()
+        assert client.vote(assignments[1]).status_code == 503
+        code, said = server.end()
+        assert (
+            code == 2 and "votes cannot be stored: " in said and "votes are in" not in said and "Traceback" not in said
+        )
+        assert said.count("error: ") == 1 and "removed, moved or replaced" in said.partition("error: ")[2]
+
+
 def test_two_servers_on_one_study_and_a_clean_end(tmp_path, capsys):
     study = small_study(tmp_path / "study")
     with serving(study.folder) as server:
@@ -396,6 +420,8 @@ def test_what_cannot_be_served(tmp_path, capsys, monkeypatch):
             ([study.folder, "--port", taken.getsockname()[1]], "cannot listen on 127.0.0.1"),
             ([study.folder, "--host", "0.0.0.0"], "--public_url"),
             ([study.folder, "--public_url", "study.example.org"], "--public_url must be as https://"),
+            ([study.folder, "--public_url", "http://[::1"], "--public_url must be as https://"),
+            ([study.folder, "--forwarded_allow_ips", "*"], "must be addresses or networks of your proxies"),
             ([study.folder, "--port", 0, "--register", 3], "more than the 2 annotators"),
             ([study.folder, "--port", 70_000], "port must be at most 65535"),
             ([study.folder, "--break_evry", 3], "did you mean '--break_every'"),
@@ -447,3 +473,56 @@ def test_addresses():
         and "127.0.0.1:8017" in behind.hosts
     )
     assert "0.0.0.0:8017" in Address("0.0.0.0", 8017, "http://10.0.0.2:8017").hosts
+
+
+@pytest.mark.parametrize(
+    ("port", "public", "right", "wrong"),
+    [
+        (80, None, ["127.0.0.1", "127.0.0.1:80", "LOCALHOST.", "[::1]", "[0:0::1]:80"], ["127.0.0.1:443", "127.0.0.2"]),
+        (443, None, ["127.0.0.1:443"], ["127.0.0.1", "127.0.0.1:80"]),  # http on the port of https
+        (
+            8017,
+            None,
+            ["127.0.0.1:8017", "localhost.:08017"],
+            ["127.0.0.1", "localhost", "127.0.0.1:8017:80", "", "a b"],
+        ),
+        (8017, "https://s.example:443", ["s.example", "S.Example:443", "s.example."], ["s.example:80", "x.s.example"]),
+        (
+            8017,
+            "HTTPS://S.Example./one/",
+            ["s.example", "s.example:443"],
+            ["s.example:8017", "s.example..", "s.example/"],
+        ),
+        (8017, "http://s.example:8443/", ["s.example:8443"], ["s.example", "s.example:80"]),
+        (8017, "http://[2001:DB8:0::1]:80", ["[2001:db8::1]", "[2001:db8::1]:80"], ["2001:db8::1", "[2001:db8::2]"]),
+        (8017, "https://bücher.example", ["xn--bcher-kva.example"], ["b.example"]),
+    ],
+)
+def test_names_that_are_meant_for_a_server(port, public, right, wrong):
+    hosts = Address("127.0.0.1", port, public).hosts
+
+    def status(host, origin=None):
+        headers = {"Host": host, "Content-Type": "application/json"} | ({"Origin": origin} if origin else {})
+
+        async def app(scope, receive, send):
+            await JSONResponse({})(scope, receive, send)
+
+        async def send():
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(Guard(app, hosts, ""))) as client:
+                return (await client.post("http://x/", headers=headers)).status_code
+
+        return asyncio.run(send())
+
+    assert {host: status(host) for host in right} == dict.fromkeys(right, 200)
+    assert {host: status(host) for host in wrong} == dict.fromkeys(wrong, 421)
+    origin = f"{'https' if public and public.lower().startswith('https') else 'http'}://{right[0]}"
+    assert status(right[0], origin) == 200 and status(right[0], f"{origin}:81") == status(right[0], "null") == 403
+
+
+@pytest.mark.parametrize(
+    "public", ["http://[::1", "http://[::1]x", "https://x:99999", "https://x:0", "https://:443", "https://", "ftp://x", "x.example",
+               "https://a@x", "https://x?a", "https://x#", "https://x y", "https://[::g]", "https://x:1:2"]
+)  # fmt: skip
+def test_public_addresses_that_are_none(public):
+    with pytest.raises(UserError, match="--public_url must be as https://study.example.org"):
+        Address("127.0.0.1", 8017, public)

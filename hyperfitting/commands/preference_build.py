@@ -93,7 +93,7 @@ def _run(arguments: list[str] | None) -> None:
 
     quiet_libraries()
     folder, console = Path(options.output_dir), make_console()
-    check_free(folder)
+    check_free(folder, options)
     with Progress(console) as progress, progress.task("drawing the study"):
         codec = load_codec(None, options.tokenizer) if options.tokenizer else None
         conditions = read_conditions(options.sets, (), options.text_column, tokenizer=codec)
@@ -106,9 +106,16 @@ def _run(arguments: list[str] | None) -> None:
         )
         lengths = [int(length) for length in options.length]
         study = build(
-            folder, conditions, options.against, lengths, codec, options.num_contexts, plan, options.most_failed
+            folder,
+            conditions,
+            options.against,
+            lengths,
+            codec,
+            options.num_contexts,
+            plan,
+            options.most_failed,
+            options,
         )
-    options.save(folder / "options.yaml")
     for line in _about(study):
         console.print(printable(line))
     study.close()

@@ -4,9 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
 from ..options import REQUIRED, Options, option
+from ..preference.ballots import ticket
 from ..preference.exchange import export_csv, export_label_studio
+from ..preference.exports import check_free
 from ..preference.offline import export_html
 from ..preference.page import PageOptions
 from ..preference.study import Study
@@ -59,17 +60,8 @@ def _run(arguments: list[str] | None) -> None:
     from ..terminal import make_console, printable
 
     study, output = Study(options.study), Path(options.output_dir)
-    stems = [(one, output / f"annotator-{one.annotator + 1:02}") for one in study.annotators()]
-    there = [
-        stem.name
-        for _, stem in stems
-        for suffix in (".html", ".json", ".csv")
-        if stem.with_name(stem.name + suffix).exists()
-    ]
-    if there and not invocation.overwrite:
-        raise UserError(
-            f"{output} holds files of {there[0]}: replace them with --overwrite, or set another --output_dir"
-        )
+    stems = [(one, output / f"annotator-{one.number:02}") for one in study.annotators()]
+    check_free([stem for _, stem in stems], options.format, {ticket(one) for one, _ in stems}, invocation.overwrite)
     output.mkdir(parents=True, exist_ok=True)
     page = PageOptions.of(options)
     written = {path: None for one, stem in stems for path in FORMATS[options.format](study, one, stem, page)}

@@ -57,7 +57,7 @@ def _run(arguments: list[str] | None) -> None:
     for path, counts in import_files(study, files, options.consent).items():
         say(printable(f"{path}: {counts}"), soft_wrap=True)
     if silent := without_consent(study):
-        numbers = ", ".join(str(one.annotator + 1) for one in silent)
+        numbers = ", ".join(str(one.number) for one in silent)
         say(
             f"it is not on record that these annotators agreed to take part: {numbers}; ask them, then import their files again with "
             '--consent "how they agreed"',

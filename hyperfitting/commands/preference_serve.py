@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..options import REQUIRED, Options, option
 from ..preference.page import PageOptions
+from ..preference.server.clients import Proxies
 from ..preference.server.serving import Address, Serving, serve
 from .command_line import read_command_line
 from .reporting import run_reporting_errors
@@ -30,8 +31,15 @@ class ServeOptions(PageOptions, Options):
         "Address that annotators use when it is not that of host and port, such as of a proxy with TLS.",
         metavar="URL",
     )
+    forwarded_allow_ips: str | None = option(
+        None,
+        "Addresses or networks of proxies, with commas between them, whose X-Forwarded-For says who asks; default: none is believed.",
+        metavar="LIST",
+    )
     register: int = option(
-        0, "People without a link who may take a place; 0: none. The last places are theirs.", least=0
+        0,
+        "People without a link who may take a place; 0: none. The last places are theirs, but for those whose link was shown.",
+        least=0,
     )
     completion_code: str | None = option(None, "Shown to those who have answered everything, as Prolific asks for.")
 
@@ -53,7 +61,8 @@ def _run(arguments: list[str] | None) -> None:
 
     page = PageOptions.of(options)
     address = Address(options.host, options.port, options.public_url)
-    serving = Serving(address, page, places=options.register, code=options.completion_code)
+    proxies = Proxies(options.forwarded_allow_ips)
+    serving = Serving(address, page, places=options.register, code=options.completion_code, proxies=proxies)
     console = make_console()
     with Progress(console, first=60, interval=600) as progress:
         serve(Path(options.study), serving, lambda line: console.print(printable(line), soft_wrap=True), progress)

@@ -53,7 +53,7 @@ def _run(arguments: list[str] | None) -> None:
 def _row(one: Conduct) -> list[str]:
     sides = one.left + one.right
     return [
-        f"{one.annotator}",
+        f"{one.annotator.number}",
         f"{one.given} of {one.asked}",
         f"{one.same} of {one.repeats}",
         f"{one.failed} of {one.checks}" + (" (fails)" if one.left_out else ""),
@@ -83,7 +83,7 @@ def _lines(study: Study, people: Sequence[Conduct]) -> list[str]:
             f"Krippendorff's alpha (ordinal) {agreement.value:.2f} [{agreement.low:.2f}, {agreement.high:.2f}] on {agreement.n} pairs "
             "with two votes or more"
         )
-    failing = [str(one.annotator) for one in people if one.left_out]
+    failing = [str(one.annotator.number) for one in people if one.left_out]
     if failing:
         found.append(
             f"annotators {', '.join(failing)} fail the checks (more than {study.facts['rule']['most_failed']:.0%})"

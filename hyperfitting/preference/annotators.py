@@ -22,7 +22,7 @@ class Conduct:
         left_out: whether the rule leaves this annotator out of the table's second part.
     """
 
-    annotator: int
+    annotator: Annotator
     asked: int
     given: int
     same: int
@@ -43,8 +43,7 @@ def conducts(study: Study) -> list[Conduct]:
         votes.setdefault(vote.annotator, []).append(vote)
     most_failed = study.facts["rule"]["most_failed"]
     return [
-        _conduct(one.annotator, study.progress(one)[1], votes.get(one.annotator, []), most_failed)
-        for one in study.annotators()
+        _conduct(one, study.progress(one)[1], votes.get(one.annotator, []), most_failed) for one in study.annotators()
     ]
 
 
@@ -63,7 +62,7 @@ def pace(votes: Sequence[Vote]) -> float | None:
     return statistics.median(gaps) if gaps else None
 
 
-def _conduct(annotator: int, asked: int, votes: list[Vote], most_failed: float) -> Conduct:
+def _conduct(annotator: Annotator, asked: int, votes: list[Vote], most_failed: float) -> Conduct:
     first = {vote.pair: vote.outcome for vote in votes if vote.role == "vote"}
     repeats = [vote for vote in votes if vote.role == "repeat" and vote.pair in first]
     checks = [vote for vote in votes if vote.role == "check"]

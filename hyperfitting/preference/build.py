@@ -1,5 +1,6 @@
 """A study made of generations: its pairs, who is asked what, and what it says of itself."""
 
+import contextlib
 import datetime
 from collections import Counter
 from collections.abc import Sequence
@@ -12,21 +13,34 @@ from .. import __version__
 from ..builtin import resolve
 from ..codec import Codec, load_codec
 from ..errors import UserError
+from ..files import lock_folder
+from ..options import Options
 from ..scoring.conditions import Condition
 from .assignment import Plan, assign
 from .cutting import Tokens, Words
+from .database import BESIDE, NAME
 from .pairs import Drawn, draw_pairs
 from .study import Study
 
+OPTIONS = "options.yaml"
 
-def check_free(folder: Path) -> None:
-    """Raise UserError where a study cannot be made, before anything is read."""
+
+def check_free(folder: Path, options: Options) -> None:
+    """Raise UserError where a study cannot be made, before anything is read: nothing is replaced that no build wrote."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output_dir {folder} is a file")
-    if (folder / "study.db").exists():
+    if (folder / NAME).exists():
         raise UserError(
             f"{folder} holds a study, which is never replaced: votes may be in it; set another --output_dir"
         )
+    for left in (folder / f"{NAME}{suffix}" for suffix in BESIDE):
+        if left.exists():
+            raise UserError(
+                f"{left} belongs to a study whose {NAME} is not there: votes may be in it, and it would spoil another one; set another "
+                "--output_dir"
+            )
+    if (folder / OPTIONS).exists() and not options.wrote(folder / OPTIONS):
+        raise UserError(f"{folder} holds {OPTIONS}, which no build wrote: set another --output_dir")
 
 
 def build(
@@ -38,21 +52,25 @@ def build(
     num_contexts: int | None,
     plan: Plan,
     most_failed: float,
+    options: Options,
 ) -> Study:
-    """Draw a study and write it.
+    """Draw a study and write it, and with it `options`, as they were given.
 
     Args:
         codec: counts tokens; None: that of the model of all sets where it is on this machine, else words are counted.
         most_failed: share of the check items; an annotator who fails more of them is left out of the table's second part.
 
     Raises:
-        UserError: of `draw_pairs` and `assign`.
+        UserError: of `draw_pairs` and `assign`, or another build writes to the folder.
     """
-    check_free(folder)
     ruler = choose_ruler(conditions, codec)
     drawn = draw_pairs(conditions, against, lengths, ruler, num_contexts, plan.seed)
     lists = assign(drawn.grid, drawn.checks, plan)
-    return Study.create(folder, drawn.pairs, lists, _facts(drawn, conditions, lengths, ruler, plan, most_failed))
+    facts = _facts(drawn, conditions, lengths, ruler, plan, most_failed)
+    with contextlib.closing(lock_folder(folder, "output_dir")):
+        check_free(folder, options)  # another build may have ended meanwhile
+        options.save(folder / OPTIONS)
+        return Study.create(folder, drawn.pairs, lists, facts)
 
 
 def choose_ruler(conditions: Sequence[Condition], codec: Codec | None) -> Words | Tokens:

@@ -33,6 +33,7 @@ _CONFIG = """<View>
   </Choices>{comment}
 </View>
 """
+CONFIG_HEAD = _CONFIG.partition("{choices}")[0]
 _COMMENT = '\n  <TextArea name="comment" toName="context" placeholder="Comment (may be empty)" maxSubmissions="1"/>'
 
 
@@ -146,7 +147,7 @@ def _read(path: Path, people: dict, own: dict) -> _Read:
             raise UserError(f"{path}, {vote.place}: this pair was not assigned to this annotator")
         if vote.by is not None and (first := authors.setdefault(annotator, vote.by)) != vote.by:
             raise UserError(
-                f"{path}, {vote.place}: the pairs of annotator {annotator.annotator + 1} were answered by {first} and by {vote.by}: a file "
+                f"{path}, {vote.place}: the pairs of annotator {annotator.number} were answered by {first} and by {vote.by}: a file "
                 "is for one person, so remove what the others answered"
             )
         found.agreed |= {annotator} if vote.agreed else set()

@@ -19,8 +19,15 @@ Scored = dict[str, dict[str, Score]]  # condition -> metric -> score
 
 
 def table_votes(study: Study, without: Collection[int] = ()) -> list[Vote]:
-    """What people voted on the pairs of the table: no repeats, no checks, and nothing of the annotators `without`."""
-    return [vote for vote in study.votes() if vote.role == "vote" and vote.annotator not in without]
+    """What people voted on the pairs of the table: no repeats, no checks, and nothing of the annotators `without`.
+
+    Raises:
+        UserError: a vote is on a pair that the facts of the study do not know.
+    """
+    votes = [vote for vote in study.votes() if vote.role == "vote" and vote.annotator not in without]
+    for about in {(vote.condition, vote.against, vote.length) for vote in votes}:
+        study.facts.check_about(*about)
+    return votes
 
 
 def outcomes_of(study: Study) -> np.ndarray:

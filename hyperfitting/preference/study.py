@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import sync_folder
+from .database import NAME, Database, create_database
+from .facts import FORMAT, Facts
 
-FORMAT = 1
 CHOICES = ("A", "B", "tie")
 ROLES = (
     "vote",
@@ -27,31 +27,14 @@ ROLES = (
 COMMENT_LENGTH = 2000  # characters that are kept of a comment
 UNKNOWN = 0.0  # when a vote came that was read from a file which does not say
 LONGEST = 10_000_000  # seconds of a vote; what says more was not measured
-_SCHEMA = """
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE pairs (
-    pair INTEGER PRIMARY KEY,
-    condition TEXT NOT NULL, against TEXT NOT NULL, source TEXT NOT NULL, context_id TEXT NOT NULL, length INTEGER NOT NULL,
-    context TEXT NOT NULL, text TEXT NOT NULL, other TEXT NOT NULL
-);
-CREATE TABLE annotators (
-    annotator INTEGER PRIMARY KEY, kind TEXT NOT NULL, secret TEXT NOT NULL UNIQUE,
-    external TEXT, consented REAL, UNIQUE (kind, external)
-);
-CREATE TABLE assignments (
-    assignment TEXT PRIMARY KEY,
-    annotator INTEGER NOT NULL REFERENCES annotators, pair INTEGER NOT NULL REFERENCES pairs,
-    place INTEGER NOT NULL, swapped INTEGER NOT NULL CHECK (swapped IN (0, 1)), role TEXT NOT NULL,
-    UNIQUE (annotator, place)
-);
-CREATE TABLE votes (
-    vote INTEGER PRIMARY KEY AUTOINCREMENT,
-    assignment TEXT NOT NULL UNIQUE REFERENCES assignments,
-    choice TEXT NOT NULL CHECK (choice IN ('A', 'B', 'tie')), strength INTEGER CHECK (strength IN (1, 2)),
-    comment TEXT NOT NULL, seconds REAL, received REAL NOT NULL
-);
-CREATE TRIGGER votes_stay BEFORE UPDATE ON votes BEGIN SELECT RAISE(ABORT, 'votes are never changed'); END;
-CREATE TRIGGER votes_are_kept BEFORE DELETE ON votes BEGIN SELECT RAISE(ABORT, 'votes are never deleted'); END;
+
+_ASSIGN = "INSERT INTO assignments VALUES (?, ?, ?, ?, ?, ?)"
+# Whose link was shown. Studies of earlier versions have no such table.
+_INVITED = "CREATE TABLE IF NOT EXISTS invited (annotator INTEGER PRIMARY KEY REFERENCES annotators)"
+_FREE = """
+SELECT annotator FROM (SELECT * FROM annotators WHERE kind = 'person' ORDER BY annotator DESC LIMIT ?)
+WHERE external IS NULL AND consented IS NULL AND annotator NOT IN (SELECT annotator FROM invited)
+AND annotator NOT IN (SELECT annotator FROM votes JOIN assignments USING (assignment)) ORDER BY annotator DESC
 """
 
 
@@ -96,6 +79,7 @@ class Annotator:
     """Who votes. `kind` is `person`, or `judge` for a language model; `external` is an id that a panel gave, such as PROLIFIC_PID.
 
     Attributes:
+        annotator: in the database, from 0.
         consented: seconds since the epoch; None before.
     """
 
@@ -104,6 +88,11 @@ class Annotator:
     secret: str
     external: str | None
     consented: float | None
+
+    @property
+    def number(self) -> int:
+        """What people call it, from 1: in links, files and tables alike."""
+        return self.annotator + 1
 
 
 @dataclass(frozen=True)
@@ -152,24 +141,20 @@ class Study:
 
     Args:
         folder: of `Study.create`.
-        patience: seconds that a write waits for another process's; after them it raises sqlite3.OperationalError.
+        patience: seconds that a write waits for another process's.
 
     Raises:
-        UserError: it holds no study, or one that a later version made.
+        UserError: it holds no study, a damaged one, or one that a later version made.
+        Unavailable: of any method, what keeps SQLite from working now.
     """
 
     def __init__(self, folder: str | Path, patience: float = 30.0):
         self.folder = Path(folder)
-        self.database = self.folder / "study.db"
-        if not self.database.exists():
+        self.database = self.folder / NAME
+        if not self.database.is_file():
             raise UserError(f"{self.folder} holds no study: make one with `hyperfitting preference build`")
-        try:
-            self._db = _connect(self.database, patience)
-            self.facts: dict = {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM facts")}
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.database} is damaged: {error}") from None
-        if self.facts.get("format") != FORMAT:
-            raise UserError(f"{self.database} has format {self.facts.get('format')}, and this version reads {FORMAT}")
+        self._db = Database(self.database, patience)
+        self.facts = Facts(self.database, self._db.rows("SELECT key, value FROM facts"))
 
     @classmethod
     def create(
@@ -187,11 +172,8 @@ class Study:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / "study.db.tmp"
-        temporary.unlink(missing_ok=True)
-        db = sqlite3.connect(temporary)
-        db.executescript(_SCHEMA)
-        with db:
+
+        def fill(db: sqlite3.Connection) -> None:
             values = {**facts, "format": FORMAT}
             db.executemany("INSERT INTO facts VALUES (?, ?)", [(k, json.dumps(v)) for k, v in values.items()])
             rows = [(i, p.condition, p.against, p.source, p.context_id, p.length, p.context, p.text, p.other)
@@ -199,79 +181,106 @@ class Study:
             db.executemany("INSERT INTO pairs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             for number, own in enumerate(assignments):
                 db.execute("INSERT INTO annotators VALUES (?, 'person', ?, NULL, NULL)", (number, _secret()))
-                _assign(db, number, own)
-        db.close()
-        temporary.chmod(0o600)  # it holds the secrets and says which text is whose
-        temporary.replace(folder / "study.db")
-        sync_folder(folder)
+                db.executemany(_ASSIGN, _drawn(number, own))
+
+        create_database(folder, fill)
         return cls(folder)
 
     def close(self) -> None:
         self._db.close()
 
+    def check_in_place(self) -> None:
+        """Raise Displaced where the study's file is not the one that was opened."""
+        self._db.check_in_place()
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, all that is written is one transaction, synced once when it ends: nothing of it may be acknowledged before that,
+        and where it fails nothing of it was stored."""
+        return self._db.together()
+
     # ------------------------------------------------------------------------------------------------------ who is asked
 
     def annotators(self, kind: str = "person") -> list[Annotator]:
         """In the order in which they were drawn."""
-        rows = self._db.execute("SELECT * FROM annotators WHERE kind = ? ORDER BY annotator", (kind,))
+        rows = self._db.rows("SELECT * FROM annotators WHERE kind = ? ORDER BY annotator", (kind,))
         return [Annotator(*row) for row in rows]
 
     def annotator(self, secret: str) -> Annotator | None:
         """Whose link holds this secret; None when it is nobody's. The time taken says nothing about how near it was."""
         found = None
-        for row in self._db.execute("SELECT secret, annotator FROM annotators WHERE kind = 'person'").fetchall():
+        for row in self._db.rows("SELECT secret, annotator FROM annotators WHERE kind = 'person'"):
             if hmac.compare_digest(row[0].encode(), secret.encode()):
                 found = row[1]
-        row = self._db.execute("SELECT * FROM annotators WHERE annotator = ?", (found,)).fetchone()
+        row = self._db.row("SELECT * FROM annotators WHERE annotator = ?", (found,))
         return row and Annotator(*row)
 
+    def invite(self, places: int) -> tuple[list[Annotator], int]:
+        """(who gets a link, noted before it is shown; how many may still register): a place that may be registered is one of the last
+        `places`, and nobody was shown its link, registered for it, agreed or voted there. All others but those who registered get
+        a link.
+
+        Raises:
+            UserError: there are fewer places, or nobody could register, because the links of those places are with somebody.
+        """
+        with self._db.together():
+            self._db.change(_INVITED)
+            everyone = self.annotators()
+            if places > len(everyone):
+                raise UserError(f"--register {places} is more than the {len(everyone)} annotators that were drawn")
+            free = {annotator for (annotator,) in self._db.rows(_FREE, (places,))}
+            registered = sum(one.external is not None for one in everyone)
+            if places and not free and not registered:
+                raise UserError(
+                    f"--register {places}: the links of the last places were shown by an earlier serve or are in use, and no place is "
+                    "given to two people: serve without --register; or build the study again where nobody has a link yet, and give "
+                    "--register from the first serve on"
+                )
+            invited = [one for one in everyone if one.external is None and one.annotator not in free]
+            self._db.change_many("INSERT OR IGNORE INTO invited VALUES (?)", [(one.annotator,) for one in invited])
+        return invited, min(len(free), max(0, places - registered))
+
     def claim(self, external: str, cap: int) -> Annotator | None:
-        """The place of a person of a panel: the one taken before under this id, or the last free one; None when `cap` places are
-        taken, or all. The last, because the links of the first ones may be on their way to somebody."""
+        """The place of a person of a panel: the one taken before under this id, or the last one that is free among the last `cap`;
+        None when there is none, or `cap` people have registered."""
         people = "FROM annotators WHERE kind = 'person'"
-        with self._writing():
-            rows = self._db.execute(f"SELECT * {people} AND external = ?", (external,)).fetchall()
-            if not rows:
-                taken = self._db.execute(f"SELECT COUNT(*) {people} AND external IS NOT NULL").fetchone()[0]
-                free = self._db.execute(
-                    f"SELECT annotator {people} AND external IS NULL AND consented IS NULL ORDER BY annotator DESC LIMIT 1"
-                ).fetchone()
+        with self._db.together():
+            self._db.change(_INVITED)
+            own = f"SELECT * {people} AND external = ?"
+            if self._db.row(own, (external,)) is None:
+                taken = self._db.row(f"SELECT COUNT(*) {people} AND external IS NOT NULL")[0]
+                free = self._db.row(_FREE, (cap,))
                 if taken >= cap or free is None:
                     return None
-                self._db.execute("UPDATE annotators SET external = ? WHERE annotator = ?", (external, free[0]))
-                rows = self._db.execute("SELECT * FROM annotators WHERE annotator = ?", free).fetchall()
-        return Annotator(*rows[0])
+                self._db.change("UPDATE annotators SET external = ? WHERE annotator = ?", (external, free[0]))
+            return Annotator(*self._db.row(own, (external,)))
 
     def consent(self, annotator: Annotator, statement: str | None = None) -> None:
         """Note that a person has read the instructions and agreed, the first time, and how where somebody else states it."""
-        with self._writing():
+        with self._db.together():
             if statement is not None and annotator.consented is None:
-                row = self._db.execute("SELECT value FROM facts WHERE key = 'consent'").fetchone()
+                row = self._db.row("SELECT value FROM facts WHERE key = 'consent'")
                 stated = {**(json.loads(row[0]) if row else {}), str(annotator.annotator): statement}
-                self._db.execute("INSERT OR REPLACE INTO facts VALUES ('consent', ?)", (json.dumps(stated),))
-            self._db.execute(
+                self._db.change("INSERT OR REPLACE INTO facts VALUES ('consent', ?)", (json.dumps(stated),))
+            self._db.change(
                 "UPDATE annotators SET consented = ? WHERE annotator = ? AND consented IS NULL",
                 (time.time(), annotator.annotator),
             )
 
     def add_judge(self, name: str, assignments: Sequence[Assignment]) -> Annotator:
         """A language model that votes on its own list; the same name again is the same judge, with the list that it had."""
-        with self._writing():
-            found = self._db.execute(
-                "SELECT * FROM annotators WHERE kind = 'judge' AND external = ?", (name,)
-            ).fetchall()
-            if not found:
-                number = self._db.execute("SELECT MAX(annotator) + 1 FROM annotators").fetchone()[0]
-                self._db.execute("INSERT INTO annotators VALUES (?, 'judge', ?, ?, NULL)", (number, _secret(), name))
-                _assign(self._db, number, assignments)
-                found = self._db.execute("SELECT * FROM annotators WHERE annotator = ?", (number,)).fetchall()
-        return Annotator(*found[0])
+        with self._db.together():
+            judge = "SELECT * FROM annotators WHERE kind = 'judge' AND external = ?"
+            if self._db.row(judge, (name,)) is None:
+                number = self._db.row("SELECT MAX(annotator) + 1 FROM annotators")[0]
+                self._db.change("INSERT INTO annotators VALUES (?, 'judge', ?, ?, NULL)", (number, _secret(), name))
+                self._db.change_many(_ASSIGN, _drawn(number, assignments))
+            return Annotator(*self._db.row(judge, (name,)))
 
     # ----------------------------------------------------------------------------------------------------- what is asked
 
     def pairs(self) -> list[Pair]:
         """All pairs; an `Assignment` names one by its index."""
-        rows = self._db.execute(
+        rows = self._db.rows(
             "SELECT condition, against, source, context_id, length, context, text, other FROM pairs ORDER BY pair"
         )
         return [Pair(*row) for row in rows]
@@ -282,25 +291,24 @@ class Study:
             "SELECT a.assignment, a.place, p.context, p.text, p.other, a.swapped FROM assignments a JOIN pairs p USING (pair) "
             "LEFT JOIN votes v USING (assignment) WHERE a.annotator = ? AND (v.vote IS NULL OR NOT ?) ORDER BY a.place"
         )
-        for assignment, place, context, text, other, swapped in self._db.execute(
-            query, (annotator.annotator, open_only)
-        ):
+        asked = self._db.rows(query, (annotator.annotator, open_only))
+        for assignment, place, context, text, other, swapped in asked:
             a, b = (other, text) if swapped else (text, other)
             yield Item(assignment, place, context, a, b)
 
     def assignments(self, annotator: Annotator) -> list[Assignment]:
         """What was drawn for an annotator, in order."""
-        rows = self._db.execute(
+        rows = self._db.rows(
             "SELECT pair, swapped, role FROM assignments WHERE annotator = ? ORDER BY place", (annotator.annotator,)
         )
         return [Assignment(pair, bool(swapped), role) for pair, swapped, role in rows]
 
     def progress(self, annotator: Annotator) -> tuple[int, int]:
         """(votes given, votes asked)."""
-        return self._db.execute(
+        return self._db.row(
             "SELECT COUNT(v.vote), COUNT(*) FROM assignments LEFT JOIN votes v USING (assignment) WHERE annotator = ?",
             (annotator.annotator,),
-        ).fetchone()
+        )
 
     # ------------------------------------------------------------------------------------------------------------- votes
 
@@ -324,10 +332,11 @@ class Study:
 
         Raises:
             UserError: a choice that is none, a time that is none, or an assignment that is not this annotator's.
-            sqlite3.OperationalError: the disk is full, or another process kept the database locked; the vote may be given again.
+            Unavailable: the disk is full, another process kept the database locked, or the file is no longer where it was; the vote
+                may be given again.
         """
         check_answer(choice, strength, seconds)
-        owner = self._db.execute("SELECT annotator FROM assignments WHERE assignment = ?", (assignment,)).fetchone()
+        owner = self._db.row("SELECT annotator FROM assignments WHERE assignment = ?", (assignment,))
         if owner is None or owner[0] != annotator.annotator:
             raise UserError("this pair was not assigned to this annotator")
         comment = comment.encode(
@@ -335,17 +344,17 @@ class Study:
         ).decode()  # half a character, which JSON may hold and a database may not
         received = time.time() if received is None else received
         row = (assignment, choice, strength, comment[:COMMENT_LENGTH], seconds, received)
-        with self._writing():
-            done = self._db.execute(
+        with self._db.together():
+            stored = self._db.change(
                 "INSERT INTO votes (assignment, choice, strength, comment, seconds, received) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (assignment) DO NOTHING",
                 row,
             )
-        return done.rowcount == 1
+        return stored == 1
 
     def choice(self, assignment: str) -> tuple[str, int | None] | None:
         """(choice, strength) of the vote on an assignment; None when there is none."""
-        return self._db.execute("SELECT choice, strength FROM votes WHERE assignment = ?", (assignment,)).fetchone()
+        return self._db.row("SELECT choice, strength FROM votes WHERE assignment = ?", (assignment,))
 
     def votes(self, kind: str = "person") -> list[Vote]:
         """All votes of people, or of judges, in the order in which they came."""
@@ -355,27 +364,10 @@ class Study:
             "JOIN pairs p USING (pair) JOIN annotators n USING (annotator) WHERE n.kind = ? ORDER BY v.vote"
         )
         found = []
-        for *who, swapped, side, strength, comment, seconds, received in self._db.execute(query, (kind,)):
+        for *who, swapped, side, strength, comment, seconds, received in self._db.rows(query, (kind,)):
             outcome = 0.5 if side == "tie" else float((side == "A") != bool(swapped))
             found.append(Vote(*who, bool(swapped), side, outcome, strength, comment, seconds, received))
         return found
-
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Inside, all that is written is one transaction, synced once when it ends: nothing of it may be acknowledged before that,
-        and where it fails nothing of it was stored."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-    def _writing(self) -> contextlib.AbstractContextManager[None]:
-        """One transaction that sees no other in between; that of `together` where it goes on."""
-        return contextlib.nullcontext() if self._db.in_transaction else self.together()
 
 
 def check_answer(choice: str, strength: int | None, seconds: float | None) -> None:
@@ -386,17 +378,9 @@ def check_answer(choice: str, strength: int | None, seconds: float | None) -> No
         raise UserError(f"the seconds of a vote are 0 to {LONGEST}, or none")
 
 
-def _connect(database: Path, patience: float) -> sqlite3.Connection:
-    """A connection without transactions of its own; `Study._writing` makes them."""
-    db = sqlite3.connect(database, timeout=patience, isolation_level=None)
-    # Readers and one writer at a time; a commit is synced, so that what was acknowledged survives a power cut.
-    db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-    return db
-
-
-def _assign(db: sqlite3.Connection, annotator: int, assignments: Sequence[Assignment]) -> None:
-    rows = [(_secret(), annotator, a.pair, place, a.swapped, a.role) for place, a in enumerate(assignments)]
-    db.executemany("INSERT INTO assignments VALUES (?, ?, ?, ?, ?, ?)", rows)
+def _drawn(annotator: int, assignments: Sequence[Assignment]) -> list[tuple]:
+    """Rows of a list of assignments."""
+    return [(_secret(), annotator, a.pair, place, a.swapped, a.role) for place, a in enumerate(assignments)]
 
 
 def _secret() -> str:

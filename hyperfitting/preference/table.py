@@ -16,7 +16,7 @@ from .davidson import strengths
 from .outcomes import NO_VOTES, Scored, table_votes, vote_results, vote_scores
 from .pairs import ORIGINAL
 from .published import SOURCE, TABLE_1
-from .study import Study, Vote
+from .study import Annotator, Study, Vote
 
 ENOUGH = 20  # annotators from which intervals are known to hold their level (benchmarks/preference_coverage.py)
 
@@ -66,7 +66,7 @@ def with_study(results: Results, study: Study) -> Results:
 def sections(study: Study, results: Results, baseline: str | None = None) -> list[Section]:
     """What belongs to a study beside its scores."""
     people, votes = conducts(study), table_votes(study)
-    failing = {one.annotator for one in people if one.left_out}
+    failing = [one.annotator for one in people if one.left_out]
     found = []
     if study.facts["against"] == ORIGINAL:
         found.append(_beside_the_paper(study.facts, results))
@@ -114,7 +114,7 @@ def _consent(study: Study) -> list[str]:
         f'That these annotators agreed to take part was stated when their votes were imported, "{what}": {", ".join(numbers)}.'
         for what, numbers in stated.items()
     ]
-    if silent := [str(one.annotator + 1) for one in without_consent(study)]:
+    if silent := [str(one.number) for one in without_consent(study)]:
         found.append(
             f"It is not on record that these annotators, who voted elsewhere than on its page, agreed to take part: {', '.join(silent)}."
         )
@@ -159,11 +159,11 @@ def _beside_the_paper(facts: dict, results: Results) -> Section:
     return Section("Beside the paper", Table(header, rows), note)
 
 
-def _without(study: Study, failing: set[int], baseline: str | None) -> list[Section]:
+def _without(study: Study, failing: Sequence[Annotator], baseline: str | None) -> list[Section]:
     """The scores without those who fail the rule."""
-    votes, share = table_votes(study, failing), study.facts["rule"]["most_failed"]
+    votes, share = table_votes(study, {one.annotator for one in failing}), study.facts["rule"]["most_failed"]
     note = (
-        f"Without annotators {', '.join(map(str, sorted(failing)))}, who failed more than {share:.0%} of their check items: the rule was "
+        f"Without annotators {', '.join(str(one.number) for one in failing)}, who failed more than {share:.0%} of their check items: the rule was "
         "fixed when the study was made."
     )
     if not votes:
@@ -224,7 +224,7 @@ def _strengths(votes: Sequence[Vote], facts: dict) -> Section:
 def _annotators(people: Sequence[Conduct], facts: dict) -> Section:
     rows = [
         (
-            f"annotator {one.annotator}",
+            f"annotator {one.annotator.number}",
             [
                 f"{one.given} of {one.asked}",
                 f"{one.same} of {one.repeats}",

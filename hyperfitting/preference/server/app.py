@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,10 +14,12 @@ from starlette.routing import Route
 
 from ...errors import UserError
 from ..ballots import Ballot
+from ..database import Displaced, Unavailable
 from ..page import Page
 from ..study import Annotator, Study
+from .clients import Guesses, Proxies
 from .desk import Desk
-from .guard import Guard, Guesses, refused
+from .guard import Guard, refused
 
 BODY = 64 * 1024  # bytes of a request; the longest comment fits in
 DRAINED = 4 * 1024 * 1024  # bytes that are read of a longer one and thrown away: who is still sending hears no answer
@@ -33,7 +34,8 @@ class Service:
         places: that people without a link may take; 0: none.
         code: shown to those who have answered everything.
         voted: called after each vote that was stored.
-        trouble: called with what a database that cannot be written says.
+        trouble: called with what keeps votes from being stored.
+        proxies: trusted to say whose request they send on.
     """
 
     desk: Desk
@@ -42,6 +44,7 @@ class Service:
     code: str | None
     voted: Callable[[], None]
     trouble: Callable[[str], None]
+    proxies: Proxies
     guesses: Guesses
 
     def app(self, hosts: frozenset[str]) -> Guard:
@@ -54,7 +57,7 @@ class Service:
         handlers = {
             UserError: lambda request, error: refused(422, str(error)),
             HTTPException: lambda request, error: refused(error.status_code, error.detail, **(error.headers or {})),
-            sqlite3.DatabaseError: self._not_saved,
+            Unavailable: self._not_saved,
         }
         return Guard(Starlette(routes=routes, exception_handlers=handlers), hosts, self.page.policy)
 
@@ -97,8 +100,8 @@ class Service:
     async def _serve(self, request: Request, work: Callable[[Study, Annotator], dict], writes: bool = False) -> dict:
         """What `work` finds for the annotator whose secret comes with a request."""
         kind, _, secret = request.headers.get("authorization", "").partition(" ")
-        address = request.client.host
-        if wait := self.guesses.wait(address, secret):
+        client = self.proxies.client(request.client and request.client.host, request.headers.getlist("x-forwarded-for"))
+        if wait := self.guesses.wait(client, secret):
             raise HTTPException(429, "Too many wrong links were tried from here.", {"Retry-After": str(wait)})
 
         def job(study: Study) -> dict | None:
@@ -107,13 +110,16 @@ class Service:
 
         answer = await self.desk.ask(job, writes) if kind == "Bearer" else None
         if answer is None:
-            self.guesses.wrong(address)
+            if wait := self.guesses.wrong(client):
+                said = "This link is not known here, and too many wrong ones were tried."
+                raise HTTPException(429, said, {"Retry-After": str(wait)})
             raise HTTPException(401, "this link is not known here", {"WWW-Authenticate": "Bearer"})
         self.guesses.right(secret)
         return answer
 
     def _state(self, study: Study, annotator: Annotator, consented: bool = False) -> dict:
-        """What a person is shown next, and nothing that says more."""
+        """What a person is shown next, and nothing that says more; nothing where the answer could not be stored."""
+        study.check_in_place()
         if not (consented or annotator.consented is not None):
             return {"consented": False}
         done, total = study.progress(annotator)
@@ -122,9 +128,15 @@ class Service:
         code = self.code if item is None else None
         return {"consented": True, "done": done, "total": total, "item": shown, "code": code}
 
-    async def _not_saved(self, request: Request, error: Exception) -> JSONResponse:
-        """The disk is full, or another process keeps the database locked: nothing was acknowledged, and the page tries again."""
+    async def _not_saved(self, request: Request, error: Unavailable) -> JSONResponse:
+        """Nothing was acknowledged, and the page tries again."""
         self.trouble(str(error))
+        if isinstance(error, Displaced):
+            return refused(
+                503,
+                "This study is interrupted and cannot save answers. Keep this page open, and tell those who gave you the link; it is tried "
+                "again in a moment.",
+            )
         return refused(503, "Your answer could not be saved yet; keep this page open. It is tried again in a moment.")
 
 

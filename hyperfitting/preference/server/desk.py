@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...errors import UserError
+from ..database import Unavailable
 from ..study import Study
 
 PATIENCE = 5.0  # seconds that a request waits for a database that another process has locked
@@ -66,7 +67,7 @@ class Desk:
             jobs = [job for job in jobs if job is not None and job.future.set_running_or_notify_cancel()]
             for job in jobs:
                 if not job.writes:
-                    _settle(job, _attempt(job, study, (Exception,)))
+                    _settle(job, _attempt(job, study))
             _write(study, [job for job in jobs if job.writes])
         study.close()
 
@@ -77,17 +78,27 @@ def _write(study: Study, jobs: list[_Job]) -> None:
         return
     try:
         with study.together():
-            outcomes = [_attempt(job, study, (UserError,)) for job in jobs]
+            outcomes = [_attempt_one_of_many(job, study) for job in jobs]
     except Exception as error:
         outcomes = [error] * len(jobs)
     for job, outcome in zip(jobs, outcomes, strict=True):
         _settle(job, outcome)
 
 
-def _attempt(job: _Job, study: Study, kept: tuple[type[Exception], ...]) -> object:
+def _attempt(job: _Job, study: Study) -> object:
     try:
         return job.work(study)
-    except kept as error:
+    except Exception as error:
+        return error
+
+
+def _attempt_one_of_many(job: _Job, study: Study) -> object:
+    """What the job returns, or why it is refused."""
+    try:
+        return job.work(study)
+    except Unavailable:
+        raise
+    except UserError as error:
         return error
 
 

@@ -1,15 +1,9 @@
-"""What is refused before a request is looked at: foreign hosts and sites, and guessed secrets."""
-
-import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+"""What is refused before a request is looked at: foreign hosts and sites."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
-GUESSES = 20  # wrong secrets that an address has
-WINDOW = 60.0  # seconds after which it has them again
-_ADDRESSES = 10_000  # that are remembered at a time
+from .names import origin_names, spelled
 
 
 class Guard:
@@ -20,7 +14,7 @@ class Guard:
     it lets point to this machine, which the Host header shows, or across sites, which the Origin header shows.
 
     Args:
-        hosts: values of the Host header, in lower case, that are this server.
+        hosts: values of the Host header that are this server, as `names.py` spells them.
         policy: of the page, as a Content-Security-Policy.
     """
 
@@ -46,41 +40,15 @@ class Guard:
         await (refusal or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, headers: Headers, method: str) -> JSONResponse | None:
-        if headers.getlist("host") != [headers.get("host")] or headers["host"].lower() not in self.hosts:
+        if headers.getlist("host") != [headers.get("host")] or spelled(headers["host"]) not in self.hosts:
             return refused(421, "this server has another name")
         if method == "POST":
             origin = headers.get("origin")
-            if origin is not None and origin.lower().partition("://")[2] not in self.hosts:
+            if origin is not None and not origin_names(origin) & self.hosts:
                 return refused(403, "requests of other sites are refused")
             if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 return refused(415, "requests are JSON")
         return None
-
-
-class Guesses:
-    """Counts wrong secrets by address. A secret that was right once stays welcome, or one person who guesses would shut out all
-    who share an address."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self._clock = clock
-        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
-        self._right: set[str] = set()
-
-    def wait(self, address: str, secret: str) -> int:
-        """Seconds until this address may try a secret; 0: now."""
-        times = self._wrong.get(address, ())
-        if secret in self._right or len(times) < GUESSES:
-            return 0
-        return max(0, int(times[0] + WINDOW - self._clock() + 1))
-
-    def right(self, secret: str) -> None:
-        self._right.add(secret)
-
-    def wrong(self, address: str) -> None:
-        self._wrong.setdefault(address, deque(maxlen=GUESSES)).append(self._clock())
-        self._wrong.move_to_end(address)
-        if len(self._wrong) > _ADDRESSES:
-            self._wrong.popitem(last=False)
 
 
 def refused(status: int, message: str, **headers: str) -> JSONResponse:

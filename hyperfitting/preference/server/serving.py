@@ -6,13 +6,14 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ...errors import UserError
 from ...files import lock_file
 from ...terminal import Progress
 from ..page import PLACEHOLDER, PageOptions, make_page, read_parts
 from ..study import Study
+from .clients import Guesses, Proxies
+from .names import names_of, public_names
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CONNECTIONS = 1000  # at a time; what comes beyond them is told to come again
@@ -32,14 +33,7 @@ class Address:
 
     def __post_init__(self):
         if self.public is not None:
-            parts = urlsplit(self.public)
-            if (
-                parts.scheme not in ("http", "https")
-                or not parts.netloc
-                or parts.query
-                or parts.fragment
-                or "@" in parts.netloc
-            ):
+            if not public_names(self.public):
                 raise UserError(f"--public_url must be as https://study.example.org, not {self.public!r}")
         elif self.host in ("0.0.0.0", "::", ""):
             raise UserError(f"--host {self.host} listens everywhere: say where annotators reach it with --public_url")
@@ -52,8 +46,8 @@ class Address:
     @property
     def hosts(self) -> frozenset[str]:
         """The Host headers of requests that are meant for it: those of its address, and of loopback, where a proxy stands."""
-        own = {f"{_name(host)}:{self.port}" for host in (self.host, *LOOPBACK)}
-        return frozenset(name.lower() for name in own | {urlsplit(self.url).netloc})
+        own = [names_of("http", f"{_name(host)}:{self.port}") for host in (self.host, *LOOPBACK)]
+        return frozenset().union(*own, public_names(self.url))
 
 
 def _name(host: str) -> str:
@@ -68,6 +62,7 @@ class Serving:
     page: PageOptions
     places: int = 0
     code: str | None = None
+    proxies: Proxies = Proxies(None)
 
 
 def serve(folder: Path, serving: Serving, say: Callable[[str], None], progress: Progress) -> None:
@@ -79,7 +74,6 @@ def serve(folder: Path, serving: Serving, say: Callable[[str], None], progress: 
     uvicorn = _import_uvicorn()
     from .app import Service
     from .desk import Desk
-    from .guard import Guesses
 
     study = Study(folder)
     with (
@@ -98,10 +92,11 @@ def serve(folder: Path, serving: Serving, say: Callable[[str], None], progress: 
             task.advance()
             troubles.over()
 
-        service = Service(desk, page, serving.places, serving.code, voted, troubles.met, Guesses())
+        service = Service(desk, page, serving.places, serving.code, voted, troubles.met, serving.proxies, Guesses())
         server = uvicorn.Server(_config(uvicorn, service.app(address.hosts)))
         with _quiet_signals():
             server.run(sockets=[listening])
+    study.check_in_place()  # or what is counted is not in the file that is named
     say(f"the server has ended; {_given(study)} of {_asked(study)} votes are in {study.database}")
 
 
@@ -109,16 +104,14 @@ def _introduce(study: Study, address: Address, serving: Serving, say: Callable[[
     """Say where each annotator goes. Places that people may take themselves have no link: it would lead two to one place."""
     if PLACEHOLDER in read_parts(study.folder)[0]:
         say(f"note: {study.folder / 'instructions.md'} still says {PLACEHOLDER}: edit it before people read it")
-    everyone = study.annotators()
-    if serving.places > len(everyone):
-        raise UserError(f"--register {serving.places} is more than the {len(everyone)} annotators that were drawn")
-    invited = everyone[: len(everyone) - serving.places]
+    invited, free = study.invite(serving.places)
     for annotator in invited:
         done, total = study.progress(annotator)
-        say(f"annotator {annotator.annotator + 1}: {address.url}#{annotator.secret}  ({done} of {total} votes)")
+        say(f"annotator {annotator.number}: {address.url}#{annotator.secret}  ({done} of {total} votes)")
     if serving.places:
         say(
-            f"up to {serving.places} people register at {address.url} (Prolific: {address.url}?PROLIFIC_PID={{{{%PROLIFIC_PID%}}}})"
+            f"up to {serving.places} people register at {address.url} (Prolific: {address.url}?PROLIFIC_PID={{{{%PROLIFIC_PID%}}}}); "
+            f"{free} of these places are free"
         )
     if address.host not in LOOPBACK:
         say(
@@ -139,10 +132,9 @@ def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         return socket.create_server((address.host, address.port), family=family, backlog=CONNECTIONS)
-    except OSError as error:
-        raise UserError(
-            f"cannot listen on {address.host}, port {address.port}: {error.strerror or error}; set --port or --host"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot listen on {address.host}, port {address.port}: {why}; set --port or --host") from None
 
 
 def _config(uvicorn, app):
@@ -178,9 +170,7 @@ class _Troubles:
 
     def met(self, what: str) -> None:
         if what != self.now:
-            self.say(
-                f"votes cannot be stored: {what}; annotators are asked to wait, and nothing that was stored is lost"
-            )
+            self.say(f"votes cannot be stored: {what}; annotators are asked to wait")
         self.now = what
 
     def over(self) -> None:
