@@ -1,4 +1,4 @@
-"""Real generations: how long a text is must not tell whose it is, nor must its ending (tests/generations/README.md)."""
+"""Real generations: how long a text is must not tell whose it is, nor must its ending (tests/continuations/README.md)."""
 
 import json
 import lzma
@@ -16,7 +16,7 @@ from hyperfitting.scoring.conditions import Condition
 
 @cache
 def conditions():
-    with lzma.open(Path(__file__).parent / "generations" / "preference.jsonl.xz", "rt", encoding="utf-8") as lines:
+    with lzma.open(Path(__file__).parent / "continuations" / "preference.jsonl.xz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     names = [name for name in rows[0] if name not in ("source", "context", "reference")]
     return [
