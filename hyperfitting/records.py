@@ -156,10 +156,13 @@ def load_generation_sets(
         raise UserError(f"{path} cannot be scored: {hint}")
     manifest_file = path / "manifest.json"
     manifest = read_manifest(manifest_file) if manifest_file.exists() else {}
+    # A model may have, and choose, more ids than its tokenizer gives: of its own records nothing is checked.
+    own = codec is not None and manifest.get("tokenizer_fingerprint") == codec.fingerprint
+    vocabulary = None if codec is None or own else len(codec)
     policies: dict[str, list[GeneratedText]] = {}
     for number, row in iterate_jsonl(file):
         place = f"{file}, line {number}"
-        text = _read_text(row, place, number, text_column, token_column, codec)
+        text = _read_text(row, place, number, text_column, token_column, codec, vocabulary)
         policies.setdefault(_name(row, "policy", place) or "", []).append(text)
     if not policies:
         raise UserError(f"{file} holds no texts")
@@ -174,7 +177,7 @@ def load_generation_sets(
 
 def generation_set(records: Iterable[dict], name: str = "texts") -> GenerationSet:
     """Records of the generation runner, or any dicts with `continuation_ids`, `continuation`, `token_ids` or `text`."""
-    texts = [_read_text(row, f"record {n}", n, "text", "token_ids", None) for n, row in enumerate(records, 1)]
+    texts = [_read_text(row, f"record {n}", n, "text", "token_ids", None, None) for n, row in enumerate(records, 1)]
     if not texts:
         raise UserError("there are no texts to score")
     _check_ids(name, "", texts)
@@ -212,7 +215,9 @@ def _name(row: dict, column: str, place: str) -> str | None:
     return str(name) if isinstance(name, int | float) else _words(row, column, place)
 
 
-def _read_text(row: dict, place: str, number: int, text_column: str, token_column: str, codec) -> GeneratedText:
+def _read_text(
+    row: dict, place: str, number: int, text_column: str, token_column: str, codec, vocabulary: int | None
+) -> GeneratedText:
     text = _words(row, text_column if text_column in row else "continuation", place, "set --text_column")
     ids = row.get(token_column, row.get("continuation_ids"))
     if text is None and ids is None:
@@ -223,7 +228,6 @@ def _read_text(row: dict, place: str, number: int, text_column: str, token_colum
     if ids is None and codec is not None:
         (ids,) = codec.encode([text], special=False)
     context_ids, reference_ids = row.get("context_ids"), row.get("reference_ids")
-    vocabulary = None if codec is None else len(codec)
     for what, values in (("token ids", ids), ("context_ids", context_ids), ("reference_ids", reference_ids)):
         if values is not None:
             _check_tokens(values, f"{place}: {what}", vocabulary)

@@ -46,7 +46,7 @@ class Codec:
     end_ids: set[int] = set()
 
     def __len__(self) -> int:
-        """Number of ids that it knows."""
+        """One more than the largest id that it gives."""
         raise NotImplementedError
 
     def encode(self, documents: Sequence, special: bool = True) -> list[list[int]]:

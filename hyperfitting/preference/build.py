@@ -11,6 +11,7 @@ import numpy as np
 from .. import __version__
 from ..builtin import resolve
 from ..codec import Codec, load_codec
+from ..codec.words import has_spaceless_script
 from ..errors import UserError
 from ..scoring.conditions import Condition
 from .assignment import Plan, assign
@@ -63,10 +64,10 @@ def choose_ruler(conditions: Sequence[Condition], codec: Codec | None) -> Words 
     references = all(text.reference_ids or not text.reference for texts in sets for text in texts.texts)
     if codec is None:
         model = sets[0].manifest.get("model")
-        if not whole or not references or None in made_with or len(made_with) > 1 or not model:
-            return Words()
-        if not Path(resolve(model)).exists():
-            return Words()
+        known = whole and references and None not in made_with and len(made_with) == 1 and model
+        if not known or not Path(resolve(model)).exists():
+            shown = (part or "" for texts in sets for text in texts.texts for part in (text.text, text.reference))
+            return Words(any(map(has_spaceless_script, shown)))
         codec = load_codec(model)
     return Tokens(codec, own_ids=whole and references and made_with == {codec.fingerprint})
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..codec.words import pieces
 from ..errors import UserError
 from ..options import nearest
 from ..records import GeneratedText, GenerationSet
@@ -178,6 +179,7 @@ class _Maker:
 
 def _check(pair: Pair, rng: np.random.Generator) -> Pair:
     """The opponent's text against its own words in random order."""
-    words = pair.other.split()
-    shuffled = " ".join(words[i] for i in rng.permutation(len(words)))
+    own = pieces(pair.other)
+    spaces = [" " if piece[0].isspace() else "" for piece in own]
+    shuffled = "".join(spaces[place] + own[i].lstrip() for place, i in enumerate(rng.permutation(len(own))))
     return Pair(SHUFFLED, pair.against, pair.source, pair.context_id, pair.length, pair.context, shuffled, pair.other)

@@ -1,10 +1,11 @@
 """From sets of texts to signed scores: means with intervals over contexts (and seeds)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..codec.words import SPACELESS
 from ..errors import UserError
 from ..records import GenerationSet, generation_set
 from .conditions import Condition
@@ -12,6 +13,7 @@ from .crossed import INTERVAL, crossed_interval
 from .descriptions import NEEDS, Description
 from .metrics import METRICS, PICTURES, WORDS, find_metric
 from .pictures import Pictures
+from .signature import Signature
 from .statistics import RESAMPLES, bootstrap_interval, mean
 from .text import ttr_by_position
 from .text_metrics import Sequences, TextMetric
@@ -93,7 +95,9 @@ def score(
     }
     return {
         metric.name: summarize(
-            metric, [metric.compute(texts) for texts in sequences[metric.unit]], contexts=condition.contexts
+            _as_counted(metric, sequences[metric.unit]),
+            [metric.compute(texts) for texts in sequences[metric.unit]],
+            contexts=condition.contexts,
         )
         for metric in chosen
     }
@@ -138,6 +142,13 @@ def ttr_curve(condition: Condition) -> list[float]:
     curves = [ttr_by_position(text) for texts in condition.sets for text in Sequences(texts, unit).texts if text]
     reach = min(map(len, curves), default=0)
     return np.mean([curve[:reach] for curve in curves], axis=0).tolist() if reach else []
+
+
+def _as_counted(metric: TextMetric, sequences: Sequence[Sequences | Pictures]) -> TextMetric:
+    """The metric, whose signature says what a word is where that is not what stands between spaces."""
+    if metric.unit != "words" or not any(texts.spaceless for texts in sequences):
+        return metric
+    return replace(metric, definition=Signature({"word": SPACELESS, **metric.definition.fields}))
 
 
 def _in_unit(texts: GenerationSet, unit: str, train_rows) -> Sequences | Pictures:
