@@ -21,6 +21,8 @@ _MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
     "batch_size": int,
     "pixels": dict,
 }
+# What tools call the end of a text: ours, vLLM's and OpenAI's.
+REASONS = {"eos": "eos", "stop": "eos", "length": "length"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class GeneratedText:
 
     Attributes:
         id: the line's number where the tool wrote none.
+        ended: whether it ended before its limit; None where the tool did not say.
         unknown: of a text that has neither id nor context, what stands for its context: equal to itself alone.
     """
 
@@ -73,7 +76,7 @@ class GeneratedText:
     context_ids: tuple[int, ...] | None = None
     reference: str | None = None
     reference_ids: tuple[int, ...] | None = None
-    ended: bool = False
+    ended: bool | None = None
     unknown: object | None = None
 
     @property
@@ -243,9 +246,14 @@ def _read_text(
         context_ids=None if context_ids is None else tuple(context_ids),
         reference=_words(row, "reference", place) or None,
         reference_ids=tuple(reference_ids) if reference_ids else None,
-        ended=row.get("finish_reason") == "eos",
+        ended=_ended(row.get("finish_reason")),
         unknown=None if name is not None or context or context_ids else object(),
     )
+
+
+def _ended(reason) -> bool | None:
+    """Whether a text ended by itself; None for a reason that says neither, such as abort."""
+    return REASONS[reason] == "eos" if isinstance(reason, str) and reason in REASONS else None
 
 
 def _check_tokens(ids, place: str, vocabulary: int | None) -> None:

@@ -9,6 +9,7 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperfitting.codec import Codec
 from hyperfitting.errors import UserError
 from hyperfitting.preference.assignment import Plan, assign
 from hyperfitting.preference.build import choose_ruler
@@ -19,7 +20,7 @@ from hyperfitting.records import GeneratedText, GenerationSet
 from hyperfitting.scoring.conditions import Condition
 
 
-class Letters:
+class Letters(Codec):
     """A codec whose tokens are letters."""
 
     fingerprint = "letters"

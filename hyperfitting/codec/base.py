@@ -57,9 +57,13 @@ class Codec:
         """
         raise NotImplementedError
 
-    def encode_start(self, documents: Sequence, tokens: int) -> list[list[int]]:
-        """Token ids of the start of each document: at least `tokens` of them where it holds so many."""
+    def encode_opening(self, documents: Sequence) -> list[list[int]]:
+        """Token ids of what is to be continued: as of whole documents, without what the kind puts behind one."""
         return self.encode(documents)
+
+    def encode_start(self, documents: Sequence, tokens: int) -> list[list[int]]:
+        """Token ids of the start of each document: at least `tokens` of `encode_opening` where it holds so many."""
+        return self.encode_opening(documents)
 
     def decode(self, ids: Sequence[int]) -> str | None:
         """Token ids as text; None where they are no text."""

@@ -1,6 +1,7 @@
 """Text: a tokenizer as a codec."""
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -37,7 +38,25 @@ class TextCodec(Codec):
         if not documents:
             return []
         texts = [document or "" for document in documents]
-        return self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        found = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        return [self._with_one_start(ids) for ids in found] if special else found
+
+    def encode_opening(self, documents: Sequence[str | None]) -> list[list[int]]:
+        behind = len(self._behind)
+        return [ids[: len(ids) - behind] for ids in self.encode(documents)]
+
+    def _with_one_start(self, ids: list[int]) -> list[int]:
+        """The ids without a second start token, of a text that begins with one where the tokenizer adds another."""
+        start = self.tokenizer.bos_token_id
+        twice = sum(1 for _ in itertools.takewhile(lambda i: i == start, ids)) - 1
+        return ids[max(twice, 0) :]
+
+    @cached_property
+    def _behind(self) -> list[int]:
+        """What the tokenizer puts behind a document, such as an end token."""
+        plain, whole = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
+        places = (i + len(plain) for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
+        return whole[next(places, len(whole)) :]
 
     def encode_start(self, documents: Sequence[str | None], tokens: int) -> list[list[int]]:
         """Token ids of the start of each document: at least `tokens` of them, as of the whole document, where it holds so
@@ -47,11 +66,11 @@ class TextCodec(Codec):
         length, left = LONGEST_TOKEN * tokens, list(range(len(documents)))
         while left:
             short = [i for i in left if len(documents[i]) <= length]
-            for i, ids in zip(short, self.encode([documents[i] for i in short]), strict=True):
+            for i, ids in zip(short, self.encode_opening([documents[i] for i in short]), strict=True):
                 found[i] = ids
             left = [i for i in left if len(documents[i]) > length]
             # Where a text is cut its last ids may be others: what a cut twice as far away gives as well is the document's.
-            cut, cut_later = (self.encode([documents[i][: n * length] for i in left]) for n in (1, 2))
+            cut, cut_later = (self.encode_opening([documents[i][: n * length] for i in left]) for n in (1, 2))
             for i, ids, later in zip(left, cut, cut_later, strict=True):
                 if len(ids) >= tokens and ids[:tokens] == later[:tokens]:
                     found[i] = ids[:tokens]
@@ -71,7 +90,7 @@ class TextCodec(Codec):
     @property
     def end_ids(self) -> set[int]:
         end = self.tokenizer.eos_token_id
-        return set() if end is None else {end}
+        return {*([] if end is None else [end]), *self._behind[:1]}
 
     def word_starts(self) -> np.ndarray:
         return word_starts(self.tokenizer)

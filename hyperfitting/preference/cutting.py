@@ -69,7 +69,7 @@ class Tokens:
     def context(self, text: GeneratedText) -> int:
         if self.own_ids and text.context_ids is not None:
             return len(text.context_ids)
-        return len(self.codec.encode([text.context])[0])
+        return len(self.codec.encode_opening([text.context])[0])
 
 
 @dataclass(frozen=True)

@@ -176,5 +176,12 @@ def _cannot(metric: Description, condition: Condition, train_rows) -> str | None
     if metric.unit == "pixels" and not all("pixels" in texts.manifest for texts in condition.sets):
         return "its tokens are no pixels"
     references = [t.reference if metric.unit == "words" else t.reference_ids for t in first.texts]
-    missing = {"train_rows": train_rows is None, "pairs": len(first.texts) < 2, "references": not any(references)}
+    silent = sum(text.ended is None for texts in condition.sets for text in texts.texts)
+    if metric.needs == "finish_reasons" and silent:
+        return f"{needs}, and {silent} of its texts have none (finish_reason: eos, stop or length)"
+    missing = {
+        "train_rows": train_rows is None,
+        "pairs": len(first.texts) < 2,
+        "references": not any(references),
+    }
     return needs if missing.get(metric.needs) else None

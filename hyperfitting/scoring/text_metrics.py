@@ -96,7 +96,7 @@ def _loop_rate(sequences: Sequences) -> np.ndarray:
 
 def _ttr_compat(sequences: Sequences) -> np.ndarray:
     ended = [text.ended for text in sequences.set.texts]
-    longest = max(len(text) + end for text, end in zip(sequences.texts, ended, strict=True))
+    longest = max(len(text) + bool(end) for text, end in zip(sequences.texts, ended, strict=True))
     return np.array([ttr_compat(text, longest) for text in sequences.texts])
 
 
