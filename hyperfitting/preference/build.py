@@ -52,6 +52,11 @@ def build(
     check_free(folder)
     ruler = choose_ruler(conditions, codec)
     drawn = draw_pairs(conditions, against, lengths, ruler, num_contexts, plan.seed)
+    if plan.checks and len(drawn.unchecked) == len(drawn.checks):
+        raise UserError(
+            f"no text of {drawn.pairs[0].against!r} can be a check item: with its words shuffled it reads much the same; "
+            "do without with --checks 0, or compare with another condition"
+        )
     lists = assign(drawn.grid, drawn.checks, plan)
     return Study.create(folder, drawn.pairs, lists, _facts(drawn, conditions, lengths, ruler, plan, most_failed))
 
@@ -88,12 +93,13 @@ def _facts(
         "lengths": list(lengths),
         "unit": ruler.name,
         "contexts": len(drawn.checks),
-        "sources": Counter(pair.source for pair in drawn.pairs[drawn.grid.size :]),
+        "sources": Counter(drawn.pairs[place].source for place in drawn.grid[0, 0]),
         "plan": asdict(plan),
         "rule": {"most_failed": most_failed},
         "cut": _cut(drawn),
         "tells": drawn.tells,
         "left_out": drawn.left_out,
+        "unchecked": len(drawn.unchecked),
     }
 
 
