@@ -131,6 +131,11 @@ def _about(study: Study) -> list[str]:
         f"{', '.join(facts['conditions'])} against {facts['against']}: {facts['contexts']} contexts ({corpora}), cut to {lengths} "
         f"{facts['unit']}, then both sides of a pair to as many characters",
         *(f"left out: {len(ids)} contexts that {why}" for why, ids in facts["left_out"].items()),
+        *(
+            [f"without a check item: {count} contexts whose text reads much the same with its words shuffled"]
+            if (count := facts["unchecked"])
+            else []
+        ),
         f"{len(lists)} annotators with {min(lists)} to {max(lists)} items each, hidden repeats and checks included",
         f"next: hyperfitting preference serve {study.folder}",
     ]

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 
 import regex
 
+from ..codec.words import has_spaceless_script, pieces
 from ..records import GeneratedText
 
 SEARCH = (
     160  # characters that are given up at most, and no more than a quarter of a text, for an ending that tells nothing
 )
 _CLOSING = 8  # characters in which the end of a sentence is looked for, with what closes behind it
-_SENTENCE_END = regex.compile(r"[.!?…。！？:;][\"'”’)\]»*_\s]*\Z")
-_WORD = regex.compile(r"\s*\S+")
+_SENTENCE_END = regex.compile(r"[.!?…。！？｡：；។။།:;][\"'”’」』）)\]»*_\s]*\Z")
 _CHARACTER = regex.compile(r"\X")  # what is read as one: a letter with its accents, an emoji with its skin
 _LETTER = regex.compile(r"\p{L}")
-# Of scripts that write no spaces between words.
-_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 
 
 @dataclass(frozen=True)
@@ -34,16 +32,21 @@ class Units:
 
 
 class Words:
-    """Counts words between whitespace."""
+    """Counts words, see `codec.words`.
 
-    name = "words"
+    Args:
+        spaceless: whether some of the texts are in scripts without spaces, where a character counts.
+    """
+
+    def __init__(self, spaceless: bool = False):
+        self.name = "words and characters" if spaceless else "words"
 
     def of_text(self, text: str, ids=None) -> Units:
-        ends = [match.end() for match in _WORD.finditer(text)]
+        ends = list(itertools.accumulate(map(len, pieces(text))))
         return Units(len(ends), lambda count: text[: ends[min(count, len(ends)) - 1]] if count and ends else "")
 
     def context(self, text: GeneratedText) -> int:
-        return len(text.context.split())
+        return len(pieces(text.context))
 
 
 class Tokens:
@@ -66,7 +69,7 @@ class Tokens:
     def context(self, text: GeneratedText) -> int:
         if self.own_ids and text.context_ids is not None:
             return len(text.context_ids)
-        return len(self.codec.encode([text.context])[0])
+        return len(self.codec.encode_opening([text.context])[0])
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _ends_word(side: list[str], count: int) -> bool:
         return False
     last, following = side[count - 1], side[count]
     letters = _LETTER.match(last) and _LETTER.match(following)
-    unspaced = letters and (_UNSPACED.match(last) or _UNSPACED.match(following))
+    unspaced = letters and has_spaceless_script(last + following)
     return bool(following.isspace() or unspaced) and not _ends_sentence(side, count)
 
 
