@@ -34,7 +34,7 @@ def ruler(unit):
 
 @pytest.mark.parametrize(
     ("unit", "length", "against"),
-    [("tokens", 128, "original"), ("tokens", 128, "hyperfitted greedy"), ("words", 90, "original")],
+    [("tokens", 128, "original"), ("tokens", 128, "base greedy"), ("words", 90, "original")],
 )
 def test_the_longer_text_is_as_often_the_one_as_the_other(unit, length, against):
     drawn = draw_pairs(conditions(), against, [length], ruler(unit), None, seed=0)
