@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperfitting.codec import Codec
+from hyperfitting.commands.preference_build import BuildOptions
 from hyperfitting.errors import UserError
 from hyperfitting.preference.assignment import Plan, assign
 from hyperfitting.preference.build import build, choose_ruler
@@ -214,10 +215,11 @@ def test_a_check_differs_from_its_shuffle(tmp_path):
         checks = [drawn.pairs[one.pair] for one in own if one.role == "check"]
         assert checks and all(pair.condition == SHUFFLED and pair.text != pair.other for pair in checks)
     poor = [condition("a", [prose(n) for n in range(2)], true[1:3])]
+    options = BuildOptions(output_dir=str(tmp_path / "s"))
     with pytest.raises(UserError, match="no text of 'original text' can be a check item.*--checks 0"):
-        build(tmp_path / "s", poor, "original", [40], None, None, plan, 0.25)
+        build(tmp_path / "s", poor, "original", [40], None, None, plan, 0.25, options)
     plan = Plan(annotators=2, votes=1, repeats=0.0, checks=0.0, seed=0)
-    study = build(tmp_path / "s", poor, "original", [40], None, None, plan, 0.25)
+    study = build(tmp_path / "s", poor, "original", [40], None, None, plan, 0.25, options)
     assert (study.facts["contexts"], study.facts["unchecked"]) == (2, 2)
     study.close()
 
