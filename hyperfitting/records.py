@@ -21,6 +21,8 @@ _MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
     "batch_size": int,
     "pixels": dict,
 }
+# What tools call the end of a text: ours, vLLM's and OpenAI's.
+REASONS = {"eos": "eos", "stop": "eos", "length": "length"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class GeneratedText:
 
     Attributes:
         id: the line's number where the tool wrote none.
+        ended: whether it ended before its limit; None where the tool did not say.
         unknown: of a text that has neither id nor context, what stands for its context: equal to itself alone.
     """
 
@@ -73,7 +76,7 @@ class GeneratedText:
     context_ids: tuple[int, ...] | None = None
     reference: str | None = None
     reference_ids: tuple[int, ...] | None = None
-    ended: bool = False
+    ended: bool | None = None
     unknown: object | None = None
 
     @property
@@ -156,10 +159,13 @@ def load_generation_sets(
         raise UserError(f"{path} cannot be scored: {hint}")
     manifest_file = path / "manifest.json"
     manifest = read_manifest(manifest_file) if manifest_file.exists() else {}
+    # A model may have, and choose, more ids than its tokenizer gives: of its own records nothing is checked.
+    own = codec is not None and manifest.get("tokenizer_fingerprint") == codec.fingerprint
+    vocabulary = None if codec is None or own else len(codec)
     policies: dict[str, list[GeneratedText]] = {}
     for number, row in iterate_jsonl(file):
         place = f"{file}, line {number}"
-        text = _read_text(row, place, number, text_column, token_column, codec)
+        text = _read_text(row, place, number, text_column, token_column, codec, vocabulary)
         policies.setdefault(_name(row, "policy", place) or "", []).append(text)
     if not policies:
         raise UserError(f"{file} holds no texts")
@@ -174,7 +180,7 @@ def load_generation_sets(
 
 def generation_set(records: Iterable[dict], name: str = "texts") -> GenerationSet:
     """Records of the generation runner, or any dicts with `continuation_ids`, `continuation`, `token_ids` or `text`."""
-    texts = [_read_text(row, f"record {n}", n, "text", "token_ids", None) for n, row in enumerate(records, 1)]
+    texts = [_read_text(row, f"record {n}", n, "text", "token_ids", None, None) for n, row in enumerate(records, 1)]
     if not texts:
         raise UserError("there are no texts to score")
     _check_ids(name, "", texts)
@@ -212,7 +218,9 @@ def _name(row: dict, column: str, place: str) -> str | None:
     return str(name) if isinstance(name, int | float) else _words(row, column, place)
 
 
-def _read_text(row: dict, place: str, number: int, text_column: str, token_column: str, codec) -> GeneratedText:
+def _read_text(
+    row: dict, place: str, number: int, text_column: str, token_column: str, codec, vocabulary: int | None
+) -> GeneratedText:
     text = _words(row, text_column if text_column in row else "continuation", place, "set --text_column")
     ids = row.get(token_column, row.get("continuation_ids"))
     if text is None and ids is None:
@@ -223,7 +231,6 @@ def _read_text(row: dict, place: str, number: int, text_column: str, token_colum
     if ids is None and codec is not None:
         (ids,) = codec.encode([text], special=False)
     context_ids, reference_ids = row.get("context_ids"), row.get("reference_ids")
-    vocabulary = None if codec is None else len(codec)
     for what, values in (("token ids", ids), ("context_ids", context_ids), ("reference_ids", reference_ids)):
         if values is not None:
             _check_tokens(values, f"{place}: {what}", vocabulary)
@@ -239,9 +246,14 @@ def _read_text(row: dict, place: str, number: int, text_column: str, token_colum
         context_ids=None if context_ids is None else tuple(context_ids),
         reference=_words(row, "reference", place) or None,
         reference_ids=tuple(reference_ids) if reference_ids else None,
-        ended=row.get("finish_reason") == "eos",
+        ended=_ended(row.get("finish_reason")),
         unknown=None if name is not None or context or context_ids else object(),
     )
+
+
+def _ended(reason) -> bool | None:
+    """Whether a text ended by itself; None for a reason that says neither, such as abort."""
+    return REASONS[reason] == "eos" if isinstance(reason, str) and reason in REASONS else None
 
 
 def _check_tokens(ids, place: str, vocabulary: int | None) -> None:

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
 
 from hyperfitting.builtin import BUILTIN
+from hyperfitting.codec.text import _begin_character
 from hyperfitting.generation import CitationBlocker, word_starts
 from hyperfitting.generation.citation_blocker import WINDOW
 
@@ -55,11 +56,40 @@ def test_words_start_where_the_space_mark_stands(tokenizer):
     # One-byte pieces of what Python calls whitespace: GPT-2's stand-ins for the bytes, and byte fallback.
     blanks = [byte for byte in range(128) if chr(byte).isspace()]
     whitespace = {chr(0x100 + byte) for byte in blanks} | {f"<0x{byte:02X}>" for byte in blanks}
+    # Bytes that begin Chinese and Japanese characters; GPT-2 spells them as themselves.
+    leads = {spelled for byte in range(0xE3, 0xEA) for spelled in (chr(byte), f"<0x{byte:02X}>")}
     for piece, start in zip(pieces, starts, strict=True):
         newline = piece in whitespace or piece[:1] in whitespace or piece[:1].isspace()
-        assert start == (piece.startswith(mark) or newline), piece
+        assert start == (piece.startswith(mark) or newline or piece in leads), piece
     assert 5 < starts.sum() < len(starts) / 2
     assert not starts[tokenizer.eos_token_id]
+
+
+def test_a_character_of_a_script_without_spaces_starts_a_word():
+    """Not so the marks that belong to the one before it, punctuation, and scripts that write spaces."""
+    letters = "小猫，今天。かﾞ กำลัง ខ្មែរ हिन्दी Tiếng Việt 한국어 🐱"
+    pieces = dict.fromkeys(["</s>", "a", *letters, "。有", "\u0e35\u0e48", "▁猫", "\u0e31ก"])
+    bpe = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, []))
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    starts = word_starts(PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>"))
+    found = {piece for piece, start in zip(pieces, starts, strict=True) if start}
+    assert found == {*"小猫今天かกลงខមរ", "▁猫", " "}
+    assert not _begin_character("Tiế".encode()[2:3]) and not _begin_character("हि".encode()[:2])
+    assert _begin_character("ก".encode()[:2]) and _begin_character("𠮷".encode()[:3])
+    assert not _begin_character("🐱".encode()[:2]) and not _begin_character("猫".encode()[1:])
+
+
+def test_ids_behind_gaps_and_beyond_the_tokenizer():
+    vocabulary = {"</s>": 0, "a": 1, "b": 2, "▁": 3, "▁a": 900, "▁b": 1000}
+    bpe = Tokenizer(models.BPE(vocabulary, []))
+    bpe.decoder = decoders.Metaspace(prepend_scheme="never")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
+    assert len(tokenizer) < 1000
+    starts = word_starts(tokenizer)
+    assert np.flatnonzero(starts).tolist() == [3, 900, 1000]
+    rows = [[1, 2, 1, 1000], [2, 2, 1, 2000], [1, 1, 1, 901]]  # the last two stand for no text
+    blocked = CitationBlocker(rows, starts, 3)(torch.tensor([row[:3] for row in rows]), torch.zeros(3, 2048))
+    assert (blocked == -torch.inf).nonzero().tolist() == [[0, 1000]]
 
 
 def brute_force(rows, starts, n, sequence):

@@ -1,7 +1,11 @@
 """What stands between text and ids: which tokenizer, of which revision, and that ids of another one are noticed."""
 
+import json
+
 import pytest
+import torch
 import transformers
+from tokenizers import processors
 from transformers import AutoTokenizer
 
 from hyperfitting import Corpus, UserError
@@ -50,6 +54,48 @@ def test_a_start_token_is_no_text(tiny):
     codec, ids, start = TextCodec(tokenizer), tokenizer("a red boat")["input_ids"], tokenizer.bos_token_id
     assert codec.decode([start, *ids]) == "a red boat" and codec.decode([]) == ""
     assert codec.decode([*ids, start]) == "a red boat<|end|>"  # one that stands elsewhere is shown
+
+
+def around(tiny, template, **special):
+    """The codec of the tiny tokenizer with a template such as `<s> $A </s>` around each document."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny / "fp32", **special)
+    names = [piece for piece in template.split() if piece != "$A"]
+    tokenizer.add_special_tokens({"additional_special_tokens": names})
+    ids = [(name, tokenizer.convert_tokens_to_ids(name)) for name in dict.fromkeys(names)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=ids)
+    return TextCodec(tokenizer)
+
+
+@pytest.mark.parametrize("template", ["$A </s>", "<s> $A </s>", "[CLS] $A [SEP]", "<s> <s> $A", "$A <sep> <cls>"])
+def test_what_is_continued_does_not_end_and_starts_once(tiny, tmp_path, template):
+    special = {"bos_token": "<s>"} if "<s>" in template else {}
+    codec = around(tiny, template, **special)
+    before, behind = (part.split() for part in template.split("$A"))
+    before = before[:1]  # a start token once
+    text = "a small old boat"
+    plain = codec.encode([text], special=False)[0]
+    first, last = (codec.tokenizer.convert_tokens_to_ids(names) for names in (before, behind))
+    assert codec.encode([text]) == [[*first, *plain, *last]]
+    assert codec.encode_opening([text, None]) == [[*first, *plain], first]
+    assert codec.encode_start([text], 3) == [[*first, *plain]]
+    if first and special:
+        assert codec.encode(["<s>" + text]) == [[*first, *plain, *last]]
+    assert codec.end_ids == {codec.tokenizer.eos_token_id, *last[:1]}
+    length = len(first) + len(plain)
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for _ in range(2)))
+    whole, cut = (load_contexts([str(tmp_path / "prompts.jsonl")], codec, 2, n, 60) for n in (length, length - 2))
+    assert whole[0].ids == (*first, *plain) and whole[0].reference == () and cut[0].reference == tuple(plain[-2:])
+    with pytest.raises(UserError, match="hold 0 texts of at least"):
+        load_contexts([str(tmp_path / "prompts.jsonl")], codec, 2, length + 1, 60)
+
+
+def test_a_row_that_is_over_is_no_context(tiny, tmp_path):
+    """Rows of a run may end with the end of a document; a start token of the same id is none."""
+    codec, end = load_codec(str(tiny / "fp32")), 0
+    rows = torch.tensor([[end, 5, 6, end, 7], [end, 5, 6, 7, end], [end, 6, 5, 7, 8]])
+    Corpus(rows, rows, ["d"] * 3, ["d"] * 3, codec.fingerprint).save(tmp_path / "corpus", codec)
+    found = load_contexts([str(tmp_path)], codec, 2, 4, 5)
+    assert [(c.ids, c.reference) for c in found] == [((end, 5, 6, 7), ()), ((end, 6, 5, 7), (8,))]
 
 
 def test_contexts_from_rows_that_another_tokenizer_made_are_refused(reference, tiny, tmp_path):

@@ -16,6 +16,7 @@ from hyperfitting.scoring.descriptions import NEEDS, Description
 from hyperfitting.scoring.differences import compare
 from hyperfitting.scoring.metrics import METRICS, WORDS, find_metric, metric_descriptions, without_doubles
 from hyperfitting.scoring.quotes import longest_quotes
+from hyperfitting.scoring.results import score_conditions
 from hyperfitting.scoring.scores import score, summarize, ttr_curve
 from hyperfitting.scoring.signature import Signature
 from hyperfitting.scoring.statistics import bootstrap_interval, holm, paired_interval, permutation_p
@@ -160,7 +161,8 @@ def test_reference_bleu_compares_with_the_true_continuation():
 @quick
 @given(sets)
 def test_no_text_is_dropped(texts):
-    found = score([{"token_ids": text, "text": as_text(text)} for text in texts], train_rows=[[0, 1, 2]])
+    rows = [{"token_ids": text, "text": as_text(text), "finish_reason": "length"} for text in texts]
+    found = score(rows, train_rows=[[0, 1, 2]])
     assert set(found) >= set(METRICS) - {"reference_bleu_4"} - {f"self_bleu_{n}" for n in range(1, 6)}
     for name, one in found.items():
         assert one.n + one.left_out == len(texts) == one.values.size, name
@@ -177,13 +179,28 @@ def test_no_text_is_dropped(texts):
 
 
 def test_short_and_empty_texts_are_counted():
-    found = score(records([list(range(96)), list(range(95)), []]), ["ttr", "rep_4", "length", "eos_rate"])
+    found = score(records([list(range(96)), list(range(95)), []]), ["ttr", "rep_4", "length"])
     assert (found["ttr"].value, found["ttr"].n, found["ttr"].left_out) == (1.0, 1, 2)
     assert (found["rep_4"].n, found["rep_4"].left_out) == (2, 1)
     assert (found["length"].value, found["length"].n) == (pytest.approx(191 / 3), 3)
-    assert found["eos_rate"].value == 0
     none = score(records([[1, 2]]), ["ttr"])["ttr"]
     assert np.isnan([none.value, none.low, none.high, none.maximum]).all() and none.n == 0
+
+
+def test_how_texts_ended_must_be_known_of_all():
+    """A record without a finish reason, or with one that says neither, leaves no number; true continuations have none."""
+    texts, asked = [[1, 2], [3]], ["eos_rate"]
+    assert score(records(texts, finish_reason=["stop", "length"]), asked)["eos_rate"].values[0].tolist() == [1, 0]
+    for reasons in ([None, None], ["eos", None], ["eos", "abort"], ["eos", {"type": "stop"}]):
+        rows = records(texts, finish_reason=reasons, reference_ids=texts)
+        assert "eos_rate" not in score(rows)
+        with pytest.raises(
+            UserError, match="'eos_rate' cannot be computed of 'texts': it needs finish reasons, and [12] of"
+        ):
+            score(rows, asked)
+    whole = Condition("whole", (generation_set(records(texts, finish_reason=["eos"] * 2, reference_ids=texts)),))
+    found = score_conditions([whole], asked).scored
+    assert found["whole"]["eos_rate"].value == 1 and "eos_rate" not in found["original text"]
 
 
 def test_every_score_is_signed():
@@ -455,8 +472,6 @@ def test_places_that_hold_nothing(tmp_path):
 
 
 def test_the_original_text_has_what_was_asked_for_as_far_as_it_can_be_measured():
-    from hyperfitting.scoring.results import score_conditions
-
     rows = [{"id": str(i), "text": f"one {i} two", "reference": f"one {i} one {i}"} for i in range(4)]
     texts = Condition.of("texts", [generation_set(rows, "texts")])
     results = score_conditions([texts], metrics=["rep_2_words", "ttr_whole_words"])

@@ -158,7 +158,11 @@ FROZEN = {
         "format": ("html", "str"),
         "output_dir": (REQUIRED, "str"),
     },
-    preference_import.ImportOptions: {"study": (REQUIRED, "str"), "files": ((), "tuple[str, ...]")},
+    preference_import.ImportOptions: {
+        "study": (REQUIRED, "str"),
+        "files": ((), "tuple[str, ...]"),
+        "consent": (None, "str | None"),
+    },
     preference_judge.JudgeInvocation: {
         **INVOCATION,
         "concurrency": (8, "int"),

@@ -230,6 +230,28 @@ def test_votes_stand_in_the_scores_of_generations(made, tmp_path, capsys):
     assert "votes on pairs of texts: give --preference" in capsys.readouterr().err
 
 
+def test_votes_stand_beside_no_texts_that_were_not_shown(made, tmp_path, capsys):
+    rows = [json.loads(line) for line in (made / "tuned.jsonl").read_text().splitlines()]
+
+    def score_with(name, **changed):
+        """Score both conditions, where the first three records of `tuned` have something else."""
+        (tmp_path / name).mkdir()
+        other = [row | {key: change(row[key]) for key, change in changed.items()} for row in rows[:3]] + rows[3:]
+        (tmp_path / name / "tuned.jsonl").write_text("".join(json.dumps(row) + "\n" for row in other))
+        words = ["score", str(made / "base.jsonl"), str(tmp_path / name / "tuned.jsonl"), "--metrics", "length_words"]
+        done = main([*words, "--preference", str(made / "study"), "--output_dir", str(tmp_path / name / "s")])
+        return done, capsys.readouterr().err
+
+    turned = lambda text: " ".join(text.split()[::-1])  # noqa: E731
+    for name, key in (("texts", "text"), ("contexts", "context"), ("references", "reference")):
+        done, said = score_with(name, **{key: turned})
+        assert done == 2 and not (tmp_path / name / "s").exists(), name
+        assert "people saw other texts than 'tuned' holds here, of 3 contexts such as 'c" in said
+    done, said = score_with("more", text=lambda text: text + " and so on", reference=lambda text: text.upper())
+    assert done == 0, said  # what was shown of them is the same
+    assert "win_60" in (tmp_path / "more" / "s" / "scores.json").read_text()
+
+
 def test_power_of_given_and_of_estimated_effects(made, capsys):
     words = [
         "preference",

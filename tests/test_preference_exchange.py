@@ -1,6 +1,7 @@
 """A study carried out elsewhere: what goes out, what comes back, and what is refused."""
 
 import csv
+import datetime
 import json
 import re
 
@@ -8,8 +9,9 @@ import pytest
 from small_study import HIDDEN, small_study
 
 from hyperfitting.commands import preference_export, preference_import
+from hyperfitting.preference.annotators import pace, without_consent
 from hyperfitting.preference.ballots import ticket
-from hyperfitting.preference.study import Study
+from hyperfitting.preference.study import UNKNOWN, Study
 
 
 @pytest.fixture
@@ -89,7 +91,148 @@ def test_label_studio_there_and_back(study, export, tmp_path, capsys):
     assert [(v.side, v.strength) for v in study.votes()] == [
         *[("A", 2), ("A", 1), ("tie", None), ("B", 1), ("B", 2), ("B", None)],
     ]
-    assert study.votes()[0].comment == "clear" and study.votes()[0].seconds is None
+    assert study.votes()[0].comment == "clear" and study.votes()[0].seconds == 3.2
+
+
+def annotation(label, created, lead_time=12.5, by=1, **more):
+    """As Label Studio 1.23 exports it."""
+    result = [{"type": "choices", "from_name": "choice", "to_name": "context", "value": {"choices": [label]}}]
+    return {"completed_by": by, "result": result, "was_cancelled": False, "ground_truth": False, "created_at": created,
+            "updated_at": created, "lead_time": lead_time, "draft_created_at": None, **more}  # fmt: skip
+
+
+def label_studio(study, *of_tasks):
+    """Tasks of the first annotator with these annotations."""
+    who = study.annotators()[0]
+    data = [{"ticket": ticket(who), "assignment": item.assignment, "a": item.a} for item in study.items(who, False)]
+    return [
+        {"id": n, "data": one, "annotations": own, "drafts": [], "predictions": []}
+        for n, (one, own) in enumerate(zip(data, of_tasks, strict=False), 1)
+    ]
+
+
+AT = "2026-03-01T10:{}:00.593852Z"
+
+
+def test_label_studio_says_when_a_vote_was_given_and_what_it_took(study, tmp_path, capsys):
+    moments = [
+        AT.format("05"),
+        "2026-03-01T12:06:00+02:00",
+        "2026-03-01T10:08:00",
+        "1.3.2026 10:09",
+        "2999-01-01T00:00:00Z",
+    ]
+    taken = [20.25, -3.0, 400_000.0, None, "12,5"]
+    tasks = label_studio(study, *[[annotation("A", *both)] for both in zip(moments, taken, strict=True)])
+    tasks[0]["annotations"].insert(0, annotation("B", AT.format("59")))  # a second thought, exported first
+    draft = {"result": annotation("A", AT.format("01"))["result"]}
+    tasks += [{**label_studio(study, *[[]] * 6)[5], "drafts": [draft], "predictions": [draft]}]
+    tasks[4]["annotations"].append(annotation("B", AT.format("10"), was_cancelled=True))
+    assert take_in(study, write(tmp_path / "export.json", tasks)) == 0
+    shown = capsys.readouterr().out
+    assert "5 votes stored" in shown and "1 differ" in shown and "1 pairs without an answer" in shown
+    votes = {vote.pair: vote for vote in study.votes() if vote.role == "vote"}
+    known = [(vote.side, vote.seconds, vote.received) for vote in (votes[n] for n in range(5))]
+    ten = datetime.datetime.fromisoformat("2026-03-01T10:00:00+00:00").timestamp()
+    assert known == [("A", 20.25, pytest.approx(ten + 300.6, abs=0.1)), ("A", None, ten + 360), ("A", None, ten + 480),
+                     ("A", None, UNKNOWN), ("A", 12.5, UNKNOWN)]  # fmt: skip
+    assert pace(study.votes()) == pytest.approx(90, abs=1)
+
+
+def test_no_pace_is_computed_from_when_a_file_was_imported(study, tmp_path, capsys):
+    assert take_in(study, write(tmp_path / "back.json", handed_back(study))) == 0
+    assert len(study.votes()) == 7 and pace(study.votes()) is None
+
+
+FLAT = [("A", AT.format("05"), 7.5), ("Equally good", AT.format("09"), 3), ("B", AT.format("07"), 61.5)]
+
+
+@pytest.mark.parametrize("kind", ["JSON-MIN", ",", ";", "\t"])
+def test_all_formats_of_label_studio_say_the_same(study, tmp_path, kind):
+    """The second row is the later of two answers to one pair; Label Studio's flat formats have the latest first."""
+    ids = [one["data"] for one in label_studio(study, [], [])]
+    rows = [
+        {**ids[place], "b": "x;\ty\n", "id": 1, "choice": choice, "annotator": 1, "annotation_id": 3, "created_at": at,
+         "updated_at": at, "lead_time": seconds}
+        for place, (choice, at, seconds) in zip((0, 1, 1), FLAT, strict=True)
+    ]  # fmt: skip
+    file = tmp_path / ("export.json" if kind == "JSON-MIN" else "export.TSV" if kind == "\t" else "export.csv")
+    if kind == "JSON-MIN":
+        write(file, rows)
+    else:
+        with file.open("w", newline="", encoding="utf-8-sig") as out:
+            table = csv.DictWriter(out, sorted(rows[0]), delimiter=kind)
+            table.writeheader()
+            table.writerows([{**row, "lead_time": str(row["lead_time"]).replace(".", ",")} for row in rows])
+            out.write(kind * (len(rows[0]) - 1) + "\r\n")  # a row that was emptied
+    assert take_in(study, file) == 0
+    assert [(vote.side, vote.seconds) for vote in study.votes()] == [("A", 7.5), ("B", 61.5)]
+    assert pace(study.votes()) == pytest.approx(120)
+
+
+def test_a_file_is_for_one_person(study, tmp_path, capsys):
+    for first, other in ((1, 2), ({"id": 1, "email": "a@x.org"}, {"id": 2, "email": "b@x.org"})):
+        tasks = label_studio(
+            study, [annotation("A", AT.format("05"), by=first)], [annotation("B", AT.format("06"), by=other)]
+        )
+        assert take_in(study, write(tmp_path / "export.json", tasks)) == 2
+        assert "task 2" not in (shown := capsys.readouterr().err) and "answered by" in shown and not study.votes()
+    two = [
+        annotation("A", AT.format("05"), by=1, was_cancelled=True, result=[]),
+        annotation("B", AT.format("06"), by=2),
+    ]
+    assert take_in(study, write(tmp_path / "export.json", label_studio(study, two))) == 0
+
+
+def test_consent_that_no_file_holds_is_stated_or_said_to_be_missing(study, tmp_path, capsys):
+    file = write(tmp_path / "export.json", label_studio(study, [annotation("A", AT.format("05"))]))
+    assert (
+        take_in(study, file) == 0
+        and "it is not on record that these annotators agreed to take part: 1;" in capsys.readouterr().out
+    )
+    assert [one.annotator for one in without_consent(study)] == [0]
+    assert take_in(study, file, "--consent", " ") == 2
+    assert take_in(study, file, "--consent", "signed forms") == 0 and "not on record" not in capsys.readouterr().out
+    opened = Study(study.folder)
+    assert opened.facts["consent"] == {"0": "signed forms"} and not without_consent(opened)
+    assert take_in(study, write(tmp_path / "back.json", handed_back(study, 1)), "--consent", "nothing") == 0
+    assert Study(study.folder).facts["consent"] == {
+        "0": "signed forms"
+    }  # that file says itself that its annotator agreed
+
+
+def spreadsheet(study, tmp_path, *words):
+    preference_export.main([str(study.folder), "--format", "csv", "--output_dir", str(tmp_path / "out"), *words])
+    return list(csv.DictReader((tmp_path / "out" / "annotator-01.csv").open(encoding="utf-8-sig", newline="")))
+
+
+def test_ids_in_a_table_look_like_no_formula_and_no_number(study, tmp_path, capsys):
+    rows = spreadsheet(study, tmp_path)
+    assert all(row[name][0].isalpha() for row in rows for name in ("ticket", "assignment"))
+    items = list(study.items(study.annotators()[0]))
+    earlier = [
+        ["ticket", "assignment", "choice"],
+        *([ticket(study.annotators()[0]), item.assignment, "A"] for item in items),
+    ]
+    with (tmp_path / "earlier.csv").open("w", newline="") as out:
+        csv.writer(out).writerows(earlier)
+    assert take_in(study, tmp_path / "earlier.csv") == 0 and "7 votes stored" in capsys.readouterr().out
+    for broken in ("#NAME?", "Err:509", "1.23457E+31", "-3"):
+        earlier[2][1] = broken
+        with (tmp_path / "earlier.csv").open("w", newline="") as out:
+            csv.writer(out, delimiter=";").writerows(earlier)
+        assert take_in(study, tmp_path / "earlier.csv") == 2
+        assert f"line 3: the spreadsheet made {broken!r} of the assignment" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"), [("a.csv", "utf-16"), ("a.txt", "utf-16-le"), ("a.json", "utf-16"), ("a.csv", "cp1252")]
+)
+def test_other_encodings_get_one_message(study, tmp_path, capsys, name, encoding):
+    (tmp_path / name).write_bytes("ticket\tassignment\tchoice\tcomment\r\nx\ty\tA\tcaf\xe9\r\n".encode(encoding))
+    assert take_in(study, tmp_path / name) == 2
+    shown = capsys.readouterr().err
+    assert "UTF-8" in shown and "save it again" in shown and shown.count("error: ") == 1
 
 
 def test_csv_there_and_back_and_no_formula_in_it(tmp_path, capsys):

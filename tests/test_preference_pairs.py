@@ -5,12 +5,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperfitting.codec import Codec
+from hyperfitting.commands.preference_build import BuildOptions
 from hyperfitting.errors import UserError
 from hyperfitting.preference.assignment import Plan, assign
-from hyperfitting.preference.build import choose_ruler
+from hyperfitting.preference.build import build, choose_ruler
 from hyperfitting.preference.cutting import Tokens, Words, cut_alike
 from hyperfitting.preference.pairs import SHUFFLED, draw_pairs
 from hyperfitting.preference.tells import TELLS, without_tells
@@ -18,7 +21,7 @@ from hyperfitting.records import GeneratedText, GenerationSet
 from hyperfitting.scoring.conditions import Condition
 
 
-class Letters:
+class Letters(Codec):
     """A codec whose tokens are letters."""
 
     fingerprint = "letters"
@@ -59,30 +62,60 @@ def test_what_is_clean_stays_as_it_is(text):
     assert not re.search(r"  |\n\n|\t", shown)
 
 
-@given(
-    st.lists(st.sampled_from(["go", "stop.", "why?", 'it."', "and", "so,"]), min_size=1, max_size=60),
-    st.lists(st.sampled_from(["go", "stop.", "and", "end!"]), min_size=1, max_size=60),
-    st.integers(1, 50),
+WORDS = st.lists(
+    st.sampled_from(["go", "stop.", "why?", 'it."', "andante", "so,", "e\u0301te\u0301", "I"]), max_size=90
 )
-def test_both_sides_are_as_long_and_end_no_sentence_where_they_can(first, second, budget):
-    ruler = Words()
-    cut = cut_alike((ruler.of_text(" ".join(first)), ruler.of_text(" ".join(second))), budget)
-    lengths = [len(text.split()) for text in cut.texts]
-    assert lengths == [cut.count, cut.count] and 1 <= cut.count <= min(budget, len(first), len(second))
-    ends = [text.rstrip('"')[-1] in ".?!" for text in cut.texts]
-    tried = range(min(budget, len(first), len(second)), max(min(budget, len(first), len(second)) - 32, 0), -1)
-    possible = any(
-        not first[n - 1].rstrip('"').endswith((".", "?", "!")) and second[n - 1] in ("go", "and") for n in tried
-    )
-    assert (cut.ending == "any") == any(ends) and any(ends) == (not possible)
 
 
-def test_tokens_are_counted_by_the_codec_and_words_are_not_cut():
+def good_ends(text):
+    """Characters behind which a word ends that ends no sentence, by reading the text one character after another."""
+    shown, found = list(regex.finditer(r"\X", text)), set()
+    for number, character in enumerate(shown[1:], 1):
+        before = text[: character.start()]
+        if character[0] == " " and before.rstrip('"')[-1] not in ".?!":
+            found.add(number)
+    return found
+
+
+@given(WORDS, WORDS)
+def test_both_sides_are_as_long_and_end_no_sentence_where_they_can(first, second):
+    texts = " ".join(first), " ".join(second)
+    cut = cut_alike(texts)
+    assert all(whole.startswith(part) for whole, part in zip(texts, cut.texts, strict=True))
+    assert cut.counts == tuple(len(regex.findall(r"\X", part)) for part in cut.texts)
+    longest = min(len(regex.findall(r"\X", text)) for text in texts)
+    window = range(longest - min(160, longest // 4), longest + 1)
+    own, other = ({end for end in good_ends(text) if end in window} for text in texts)
+    if own & other:
+        assert cut.counts == (max(own & other),) * 2 and cut.ending == "word"
+    elif own and other:
+        apart = min(abs(a - b) for a in own for b in other)
+        assert cut.ending == "nearest" and abs(cut.counts[0] - cut.counts[1]) == apart
+        assert cut.counts[0] in own and cut.counts[1] in other
+    else:
+        assert cut.counts[0] == cut.counts[1] in window
+        assert (cut.ending == "any") == any(text.rstrip('" ')[-1:] in (".", "?", "!") for text in cut.texts if text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\u306d\u3053\u304c\u5bb6\u306b\u5e30\u3063\u3066\u304d\u305f" * 9, "\u0e44\u0e21\u0e48\u0e23\u0e39\u0e49" * 24, "cafe\u0301s and\U0001f44d\U0001f3fd " * 12],
+    ids=["Japanese", "Thai", "accents"],
+)  # fmt: skip
+def test_what_is_read_as_one_character_is_not_split(text):
+    cut = cut_alike((text, PROSE))
+    assert cut.counts[0] == cut.counts[1] >= 50 and cut.ending == "word"
+    whole = regex.findall(r"\X", text)
+    assert "".join(whole[: cut.counts[0]]) == cut.texts[0]
+
+
+def test_tokens_are_taken_by_the_codec_and_no_more_than_the_length_says():
     ruler = Tokens(Letters(), own_ids=False)
-    cut = cut_alike((ruler.of_text("one two three four"), ruler.of_text("alphabet soup and")), 15)
-    assert (cut.count, cut.texts, cut.ending) == (13, ("one two three", "alphabet soup"), "word")
-    inside = cut_alike((ruler.of_text("one two three"), ruler.of_text("abcdefghijklmnop")), 12)
-    assert (inside.count, inside.ending) == (12, "no sentence")
+    assert ruler.of_text("one two three four").start(13) == "one two three"
+    long = " ".join(["word"] * 60)
+    pair = draw([texts("a", [long], reference=long[::-1])], lengths=(140,), ruler=ruler).pairs[0]
+    room = 140 - len(pair.context)
+    assert room - 40 < len(pair.text) == len(pair.other) <= room
 
 
 def test_a_ruler_is_found_where_one_tokenizer_made_all():
@@ -106,7 +139,7 @@ def test_pairs_of_all_conditions_on_the_same_contexts():
     for place in np.ndindex(drawn.grid.shape):
         pair = drawn.pairs[drawn.grid[place]]
         assert (pair.condition, pair.length) == (("base", "tuned")[place[0]], (30, 60)[place[1]])
-        assert len(pair.text.split()) == len(pair.other.split()) == pair.length - 10
+        assert abs(len(pair.text) - len(pair.other)) <= 1 and 0 < len(pair.text.split()) <= pair.length - 10
         assert pair.context_id == drawn.pairs[drawn.grid[0, 0, place[2]]].context_id and pair.other.startswith("truly")
     check = drawn.pairs[drawn.checks[0]]
     assert check.condition == SHUFFLED and sorted(check.text.split()) == sorted(check.other.split())
@@ -117,13 +150,92 @@ def test_pairs_of_all_conditions_on_the_same_contexts():
 
 
 def test_contexts_that_cannot_be_shown_are_left_out_of_all_conditions_and_named():
-    long = " ".join(["word"] * 60)
-    drawn = draw([texts("base", [long, long, "short"], reference=long), texts("tuned", [long] * 3, reference=long)])
+    long, true = " ".join(["word"] * 60), " ".join(["term"] * 60)
+    drawn = draw([texts("base", [long, long, "short"], reference=true), texts("tuned", [long] * 3, reference=true)])
     assert drawn.left_out == {"have a continuation of fewer than 16 words": ["c2"]} and drawn.grid.shape == (2, 1, 2)
     with pytest.raises(UserError, match="--num_contexts 3: only 2 can be shown; 1 have a continuation of fewer"):
-        draw([texts("base", [long, long, "short"], reference=long)], num=3)
+        draw([texts("base", [long, long, "short"], reference=true)], num=3)
     with pytest.raises(UserError, match="no context can be shown: 1 have a context that leaves fewer than 16 words"):
-        draw([texts("base", [long], reference=long)], lengths=(20,))
+        draw([texts("base", [long], reference=true)], lengths=(20,))
+
+
+def prose(seed, words=60):
+    return " ".join(np.random.default_rng(seed).choice(PROSE.split(), words))
+
+
+def condition(name, tails, references=None, contexts=None):
+    references = references or [prose(99 + n) for n in range(len(tails))]
+    contexts = contexts or [f"Context {n}" for n in range(len(tails))]
+    rows = enumerate(zip(tails, references, contexts, strict=True))
+    made = tuple(GeneratedText(f"c{n}", "a", start, tail, reference=true) for n, (tail, true, start) in rows)
+    return Condition.of(name, [GenerationSet(name, made)])
+
+
+def test_no_pair_shows_one_text_twice():
+    tails, true = [prose(n) for n in range(4)], [prose(n + 50) for n in range(4)]
+    tails[1] = true[1].replace(" ", "  ") + " and more"  # what differs is a tell, or cut off
+    assert draw([condition("a", tails, true)]).left_out == {"read the same on both sides": ["c1"]}
+    other = condition("b", [*tails[:2], prose(7), prose(8)])
+    drawn = draw([condition("a", tails), other], against="a")
+    assert drawn.grid.shape == (1, 1, 2) and len(drawn.left_out["read the same on both sides"]) == 2
+
+
+def test_a_context_comes_under_one_id():
+    tails = [prose(n) for n in range(4)]
+    contexts = ["It was late", "it was late ", "It was early", "It was late</s>"]
+    drawn = draw([condition("a", tails, contexts=contexts)])
+    assert len(drawn.left_out["continue a context that is in the study under another id"]) == 2
+    assert draw([condition("a", tails, contexts=[""] * 4)]).left_out == {}  # texts that continue nothing
+    with pytest.raises(UserError, match="only 1 context can be shown, and intervals need 2: 3 continue a context"):
+        draw([condition("a", tails, contexts=["It was late"] * 4)])
+
+
+def test_true_continuations_are_the_same_in_all_sets():
+    tails, true = [prose(n) for n in range(4)], [prose(n + 50) for n in range(4)]
+    others = [true[0], true[1][:200], prose(70), None]  # cut at another length, another one, none
+    drawn = draw([condition("a", tails, true), condition("b", tails[::-1], others)])
+    assert drawn.left_out == {"have another true continuation in one set than in another": ["c2"]}
+    assert draw([condition("a", tails, true), condition("b", tails[::-1], others)], against="a").left_out == {}
+
+
+def test_no_condition_is_called_as_the_study_calls_its_own():
+    for name in ("original", "original text", SHUFFLED, "all pairs"):
+        with pytest.raises(UserError, match=f"calls something '{name}': write NAME=WHERE"):
+            draw([condition(name, [prose(0), prose(1)])])
+
+
+def test_a_check_differs_from_its_shuffle(tmp_path):
+    """A text of one word, or that hardly changes when its words are shuffled, checks nobody's attention."""
+    true = [prose(50), "no " * 60, "no no no yes " * 15, prose(51)]
+    drawn = draw([condition("a", [prose(n) for n in range(4)], true)])
+    assert drawn.left_out == {} and sorted(drawn.unchecked) == ["c1", "c2"]
+    assert sorted(place >= 0 for place in drawn.checks) == [False, False, True, True]
+    plan = Plan(annotators=2, votes=1, repeats=0.0, checks=0.5, seed=0)
+    for own in assign(drawn.grid, drawn.checks, plan):
+        checks = [drawn.pairs[one.pair] for one in own if one.role == "check"]
+        assert checks and all(pair.condition == SHUFFLED and pair.text != pair.other for pair in checks)
+    poor = [condition("a", [prose(n) for n in range(2)], true[1:3])]
+    options = BuildOptions(output_dir=str(tmp_path / "s"))
+    with pytest.raises(UserError, match="no text of 'original text' can be a check item.*--checks 0"):
+        build(tmp_path / "s", poor, "original", [40], None, None, plan, 0.25, options)
+    plan = Plan(annotators=2, votes=1, repeats=0.0, checks=0.0, seed=0)
+    study = build(tmp_path / "s", poor, "original", [40], None, None, plan, 0.25, options)
+    assert (study.facts["contexts"], study.facts["unchecked"]) == (2, 2)
+    study.close()
+
+
+def test_texts_without_spaces_make_a_study():
+    """Chinese in words, which are its characters: they are counted, cut between, and shuffled."""
+    letters = "从前有一只小猫它住在山里的个村子每天都去河边看鱼遇见狗他们起田野玩耍直到太阳落"
+    tails = ["".join(np.random.default_rng(n).choice(list(letters), 90)) for n in range(6)]
+    made = [condition("a", tails[:3], tails[3:], [f"故事{n}" for n in range(3)])]
+    ruler = choose_ruler(made, None)
+    drawn = draw(made, ruler=ruler)
+    assert (ruler.name, drawn.left_out, drawn.endings) == ("words and characters", {}, {"word": 3})
+    for pair in drawn.pairs[:3]:
+        assert 16 < len(pair.text) == len(pair.other) <= 37
+    for check in (drawn.pairs[place] for place in drawn.checks):
+        assert check.text != check.other and sorted(check.text) == sorted(check.other)
 
 
 @settings(max_examples=60, deadline=None)

@@ -46,7 +46,7 @@ class Codec:
     end_ids: set[int] = set()
 
     def __len__(self) -> int:
-        """Number of ids that it knows."""
+        """One more than the largest id that it gives."""
         raise NotImplementedError
 
     def encode(self, documents: Sequence, special: bool = True) -> list[list[int]]:
@@ -57,9 +57,13 @@ class Codec:
         """
         raise NotImplementedError
 
-    def encode_start(self, documents: Sequence, tokens: int) -> list[list[int]]:
-        """Token ids of the start of each document: at least `tokens` of them where it holds so many."""
+    def encode_opening(self, documents: Sequence) -> list[list[int]]:
+        """Token ids of what is to be continued: as of whole documents, without what the kind puts behind one."""
         return self.encode(documents)
+
+    def encode_start(self, documents: Sequence, tokens: int) -> list[list[int]]:
+        """Token ids of the start of each document: at least `tokens` of `encode_opening` where it holds so many."""
+        return self.encode_opening(documents)
 
     def decode(self, ids: Sequence[int]) -> str | None:
         """Token ids as text; None where they are no text."""

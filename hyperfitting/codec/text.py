@@ -1,7 +1,9 @@
 """Text: a tokenizer as a codec."""
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from .base import Codec
+from .words import begins_character
 
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+# How GPT-2's kind of vocabulary spells a byte: itself, or a letter from the 256th on.
+_BYTES = {chr(byte): byte for byte in _PRINTABLE} | {
+    chr(256 + place): byte for place, byte in enumerate(sorted(set(range(256)) - set(_PRINTABLE)))
+}
 LONGEST_TOKEN = 16  # characters; texts of longer ones are cut again, further on
 
 
@@ -20,13 +28,35 @@ class TextCodec(Codec):
         self.tokenizer = tokenizer
 
     def __len__(self) -> int:
-        return len(self.tokenizer)
+        return self._size
+
+    @cached_property
+    def _size(self) -> int:
+        return vocabulary_size(self.tokenizer)
 
     def encode(self, documents: Sequence[str | None], special: bool = True) -> list[list[int]]:
         if not documents:
             return []
         texts = [document or "" for document in documents]
-        return self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        found = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+        return [self._with_one_start(ids) for ids in found] if special else found
+
+    def encode_opening(self, documents: Sequence[str | None]) -> list[list[int]]:
+        behind = len(self._behind)
+        return [ids[: len(ids) - behind] for ids in self.encode(documents)]
+
+    def _with_one_start(self, ids: list[int]) -> list[int]:
+        """The ids without a second start token, of a text that begins with one where the tokenizer adds another."""
+        start = self.tokenizer.bos_token_id
+        twice = sum(1 for _ in itertools.takewhile(lambda i: i == start, ids)) - 1
+        return ids[max(twice, 0) :]
+
+    @cached_property
+    def _behind(self) -> list[int]:
+        """What the tokenizer puts behind a document, such as an end token."""
+        plain, whole = (self.tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
+        places = (i + len(plain) for i in range(len(whole)) if whole[i : i + len(plain)] == plain)
+        return whole[next(places, len(whole)) :]
 
     def encode_start(self, documents: Sequence[str | None], tokens: int) -> list[list[int]]:
         """Token ids of the start of each document: at least `tokens` of them, as of the whole document, where it holds so
@@ -36,11 +66,11 @@ class TextCodec(Codec):
         length, left = LONGEST_TOKEN * tokens, list(range(len(documents)))
         while left:
             short = [i for i in left if len(documents[i]) <= length]
-            for i, ids in zip(short, self.encode([documents[i] for i in short]), strict=True):
+            for i, ids in zip(short, self.encode_opening([documents[i] for i in short]), strict=True):
                 found[i] = ids
             left = [i for i in left if len(documents[i]) > length]
             # Where a text is cut its last ids may be others: what a cut twice as far away gives as well is the document's.
-            cut, cut_later = (self.encode([documents[i][: n * length] for i in left]) for n in (1, 2))
+            cut, cut_later = (self.encode_opening([documents[i][: n * length] for i in left]) for n in (1, 2))
             for i, ids, later in zip(left, cut, cut_later, strict=True):
                 if len(ids) >= tokens and ids[:tokens] == later[:tokens]:
                     found[i] = ids[:tokens]
@@ -60,7 +90,7 @@ class TextCodec(Codec):
     @property
     def end_ids(self) -> set[int]:
         end = self.tokenizer.eos_token_id
-        return set() if end is None else {end}
+        return {*([] if end is None else [end]), *self._behind[:1]}
 
     def word_starts(self) -> np.ndarray:
         return word_starts(self.tokenizer)
@@ -80,12 +110,44 @@ def tokenizer_fingerprint(tokenizer) -> str:
     return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def vocabulary_size(tokenizer) -> int:
+    """One more than the largest id: a vocabulary may have gaps, and then `len(tokenizer)` is below ids that it gives."""
+    return max(len(tokenizer), *(i + 1 for i in tokenizer.get_vocab().values()))
+
+
 def word_starts(tokenizer) -> np.ndarray:
     """(vocabulary,) bool: whether an id begins a new word, that is, whether its text after another piece begins with
-    whitespace. Holds for byte-level BPE and for SentencePiece style tokenizers alike, because it asks the decoder."""
-    size = len(tokenizer)
+    whitespace, or with a character of a script without spaces (see `words`). Holds for byte-level BPE and for SentencePiece
+    style tokenizers alike, because it asks the decoder. An id that stands for no text, as in a gap, begins none."""
+    found = np.zeros(vocabulary_size(tokenizer), dtype=bool)
     anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]
-    alone = tokenizer.decode([anchor], clean_up_tokenization_spaces=False)
-    special = set(tokenizer.all_special_ids)
-    texts = tokenizer.batch_decode([[anchor, i] for i in range(size)], clean_up_tokenization_spaces=False)
-    return np.array([i not in special and text[len(alone) : len(alone) + 1].isspace() for i, text in enumerate(texts)])
+    alone = len(tokenizer.decode([anchor], clean_up_tokenization_spaces=False))
+    ids = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
+    texts = tokenizer.batch_decode([[anchor, i] for i in ids], clean_up_tokenization_spaces=False)
+    for i, text in zip(ids, texts, strict=True):
+        behind = text[alone:]
+        if behind.startswith("\ufffd"):
+            found[i] = _begin_character(_bytes_of(tokenizer.convert_ids_to_tokens(i)))
+        else:
+            found[i] = behind[:1].isspace() or begins_character(behind)
+    return found
+
+
+def _bytes_of(piece: str) -> bytes:
+    """The bytes that a piece stands for: `<0xE4>`, or a letter for each as in GPT-2; none where it is written otherwise."""
+    if named := re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", piece):
+        return bytes.fromhex(named[1])
+    return bytes(_BYTES[letter] for letter in piece) if set(piece) <= _BYTES.keys() else b""
+
+
+def _begin_character(start: bytes) -> bool:
+    """Whether most characters that begin with these bytes are words of their own, in scripts without spaces.
+
+    So does a lead byte of Chinese or Japanese, but not one that Hindi shares with Thai, or that emoji share with rare Chinese.
+    """
+    length = 4 if start >= b"\xf0" else 3
+    ends = [(start[:length].ljust(length, byte)).decode(errors="ignore") for byte in (b"\x80", b"\xbf")]
+    if not all(ends):  # the middle of a character, or a lead byte that not every other byte may follow
+        return False
+    span = range(ord(ends[0]), ord(ends[1]) + 1)
+    return 2 * sum(begins_character(chr(code)) for code in span) > len(span)

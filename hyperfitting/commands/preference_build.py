@@ -30,7 +30,8 @@ class PairOptions:
     )
     length: tuple[str, ...] = option(
         ("256",),
-        "Tokens (words where texts come without a tokenizer) of context and continuation that both sides are cut to; repeatable.",
+        "Most tokens (words where texts come without a tokenizer) of context and continuation; both sides are then cut to as many "
+        "characters; repeatable.",
         metavar="N",
     )
     num_contexts: int | None = option(None, "Contexts, as even over the corpora as they allow; default: all.", least=1)
@@ -128,8 +129,13 @@ def _about(study: Study) -> list[str]:
     corpora = ", ".join(f"{count} of {name or 'no name'}" for name, count in facts["sources"].items())
     return [
         f"{', '.join(facts['conditions'])} against {facts['against']}: {facts['contexts']} contexts ({corpora}), cut to {lengths} "
-        f"{facts['unit']}",
+        f"{facts['unit']}, then both sides of a pair to as many characters",
         *(f"left out: {len(ids)} contexts that {why}" for why, ids in facts["left_out"].items()),
+        *(
+            [f"without a check item: {count} contexts whose text reads much the same with its words shuffled"]
+            if (count := facts["unchecked"])
+            else []
+        ),
         f"{len(lists)} annotators with {min(lists)} to {max(lists)} items each, hidden repeats and checks included",
         f"next: hyperfitting preference serve {study.folder}",
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..options import REQUIRED, Options, option
+from ..preference.annotators import without_consent
 from ..preference.exchange import import_files
 from ..preference.study import Study
 from .command_line import read_command_line
@@ -21,10 +22,18 @@ class ImportOptions(Options):
     )
     files: tuple[str, ...] = option(
         (),
-        "What annotators handed back: JSON of an exported page or of Label Studio, or CSV.",
+        "What annotators handed back: JSON of an exported page, JSON, JSON-MIN, CSV or TSV of Label Studio, or a table.",
         words="positional",
         metavar="FILE",
     )
+    consent: str | None = option(
+        None,
+        "How those who answered have agreed to take part, where their files do not say it; is stored and shown in the table.",
+        metavar="TEXT",
+    )
+
+    def problems(self) -> list[str]:
+        return ["consent says nothing"] if self.consent is not None and not self.consent.strip() else []
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,9 +52,17 @@ def _run(arguments: list[str] | None) -> None:
 
     if not options.files:
         raise UserError("nothing to import: name the files that annotators handed back")
-    say = make_console().print
-    for path, counts in import_files(Study(options.study), [Path(file).expanduser() for file in options.files]).items():
+    say, study = make_console().print, Study(options.study)
+    files = [Path(file).expanduser() for file in options.files]
+    for path, counts in import_files(study, files, options.consent).items():
         say(printable(f"{path}: {counts}"), soft_wrap=True)
+    if silent := without_consent(study):
+        numbers = ", ".join(str(one.number) for one in silent)
+        say(
+            f"it is not on record that these annotators agreed to take part: {numbers}; ask them, then import their files again with "
+            '--consent "how they agreed"',
+            soft_wrap=True,
+        )
 
 
 if __name__ == "__main__":

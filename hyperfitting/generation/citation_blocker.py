@@ -1,8 +1,8 @@
 """The citation blocker: a model may not go on quoting its training rows past the current word.
 
 Token t is blocked if and only if the last n tokens of the sequence (context included) are followed by t somewhere in a
-training row, and t starts a word. Pieces that finish a word and punctuation stay allowed: that is our reading of the
-paper's "as soon as the current word is completed" (section 5).
+training row, and t starts a word; in scripts without spaces each character is one (`codec.words`). Pieces that finish a word
+and punctuation stay allowed: that is our reading of the paper's "as soon as the current word is completed" (section 5).
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ class CitationBlocker(LogitsProcessor):
 
     Args:
         rows: training rows, sequences of token ids; n-grams never cross from one row into the next.
-        starts_word: (vocabulary,) bool, see `codec.word_starts`.
+        starts_word: (vocabulary,) bool, see `codec.word_starts`; ids beyond it start none.
         n: length of the n-grams (paper: 5).
         device: where the model's scores are.
 
@@ -35,7 +35,8 @@ class CitationBlocker(LogitsProcessor):
     def __init__(self, rows: Iterable[Sequence[int]], starts_word: np.ndarray, n: int = 5, device="cpu"):
         self.n = n
         grams, following = _followed_grams(rows, n)
-        keep = np.asarray(starts_word)[following]
+        keep = following < len(starts_word)
+        keep[keep] = np.asarray(starts_word)[following[keep]]
         self.multipliers, keys, grams, following = _sort_by_hash(grams[keep], following[keep])
         first = np.ones(len(keys), dtype=bool)
         first[1:] = keys[1:] != keys[:-1]

@@ -64,7 +64,7 @@ def load_contexts(
         corpus = corpus_of_run(where)
         if corpus is not None:
             check_made_with(corpus.tokenizer_fingerprint, codec, f"the validation rows of {where}")
-            found = corpus.validation[:share].tolist()
+            found = [ids for ids in corpus.validation.tolist() if not _ends(ids, context_len, codec)][:share]
         else:
             documents = load_documents(where, codec, text_column, dataset_config, dataset_split)
             found = _long_enough(where, documents, codec, context_len, max_length, share, seed)
@@ -74,10 +74,21 @@ def load_contexts(
                 "--num_contexts or --context_len, or add texts"
             )
         chosen[name] = [
-            Context(f"{name}-{i:05d}", name, tuple(ids[:context_len]), tuple(ids[context_len:max_length]))
+            Context(f"{name}-{i:05d}", name, tuple(ids[:context_len]), _reference(ids[context_len:max_length], codec))
             for i, ids in enumerate(found)
         ]
     return [context for part in chosen.values() for context in part]
+
+
+def _ends(ids: list[int], length: int, codec: Codec) -> bool:
+    """Whether the first `length` ids end with the end of a document, behind which nothing goes on. A start token, which may be
+    the same id, is none."""
+    return not codec.end_ids.isdisjoint(ids[1:length][-1:])
+
+
+def _reference(ids: list[int], codec: Codec) -> tuple[int, ...]:
+    """A true continuation without the end of its document, which is no part of a continuation either."""
+    return tuple(ids[:-1] if ids and ids[-1] in codec.end_ids else ids)
 
 
 def contexts_fingerprint(contexts: list[Context]) -> str:
@@ -95,7 +106,7 @@ def _long_enough(
     found: list[list[int]] = []
     order = np.random.default_rng(seed).permutation(len(documents))
     for _, rows in encode_drawn(source, documents, order, lambda part: codec.encode_start(part, length)):
-        found += [ids for ids in rows if len(ids) >= context_len]
+        found += [ids for ids in rows if len(ids) >= context_len and not _ends(ids, context_len, codec)]
         if len(found) >= count:
             break
     return found[:count]

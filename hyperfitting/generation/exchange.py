@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import iterate_jsonl, to_jsonl, write_atomically
+from ..records import REASONS
 from .contexts import Context
 from .decoding import cut_at_end
 
@@ -16,10 +17,6 @@ def export_contexts(path: Path, contexts: list[Context], max_length: int) -> Non
     rows = [{"id": c.id, "prompt_token_ids": list(c.ids), "max_tokens": max_length - len(c.ids)} for c in contexts]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, to_jsonl(rows))
-
-
-# What engines call the end of a text: ours, vLLM's and OpenAI's.
-REASONS = {"eos": "eos", "stop": "eos", "length": "length"}
 
 
 def import_continuations(

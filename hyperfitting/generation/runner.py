@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from ..codec import as_codec, load_codec
+from ..codec.words import SPACELESS, has_spaceless_script
 from ..corpus import check_made_with, load_training_rows
 from ..errors import TrainingError, UserError
 from ..files import lock_folder, read_jsonl, write_atomically
@@ -120,7 +121,8 @@ class GenerationRunner:
         check_causal(self.model, self.model_name)
         self.ends = end_ids(self.model, self.codec)
         self.decoder = make_decoder(self.model, self.max_length)
-        self.blocker, self.engine = None, type(self.decoder).__name__
+        self.blocker = self.blocker_facts = None
+        self.engine = type(self.decoder).__name__
 
     def run(self, contexts: Sequence[Context]) -> list[dict]:
         """Generate what is missing in `output_dir` and return all records, in the order of generations.jsonl.
@@ -207,7 +209,8 @@ class GenerationRunner:
         if any(policy.blocked for policy in self.policies):
             train = load_training_rows(str(self.train_rows), self.codec, **self.dataset_options)
             check_made_with(train.tokenizer_fingerprint, self.codec, f"the training rows of {self.train_rows}")
-            self.rows_fingerprint = train.fingerprint
+            ids = sorted({i for row in train.rows for i in row})
+            check_vocabulary(self.model.config, ids[-1] if ids else 0, f"the training rows of {self.train_rows}")
             starts = self.codec.word_starts()
             if starts is None:
                 raise UserError(
@@ -215,6 +218,10 @@ class GenerationRunner:
                     "+citation_blocker out"
                 )
             self.blocker = CitationBlocker(train.rows, starts, self.blocker_n, self.decoder.device)
+            self.blocker_facts = {"n": self.blocker_n, "rows_fingerprint": train.fingerprint}
+            alone = (self.codec.decode([i]) for i in ids if i < len(starts) and starts[i])
+            if any(text.startswith("\ufffd") or has_spaceless_script(text) for text in alone):
+                self.blocker_facts["word"] = SPACELESS
 
     def _agree_on_manifest(self, contexts: Sequence[Context], batch_size: Callable[[], int]) -> None:
         def fingerprint() -> str:
@@ -245,9 +252,7 @@ class GenerationRunner:
             "tokenizer_fingerprint": self.codec.fingerprint,
             **self.codec.facts(),
             "policies": [policy.signature for policy in self.policies],
-            "citation_blocker": {"n": self.blocker_n, "rows_fingerprint": self.rows_fingerprint}
-            if self.blocker
-            else None,
+            "citation_blocker": self.blocker_facts,
             "end_of_sequence": "banned" if self.ban_eos else sorted(self.ends),
             "max_length": self.max_length,
             "num_contexts": len(contexts),

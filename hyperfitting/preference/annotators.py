@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .study import Annotator, Study, Vote
+from .study import UNKNOWN, Annotator, Study, Vote
 
 PAUSE = 600  # seconds between two votes beyond which somebody was away
 
@@ -47,10 +47,15 @@ def conducts(study: Study) -> list[Conduct]:
     ]
 
 
+def without_consent(study: Study) -> list[Annotator]:
+    """Who has voted, in files, without a word on whether he or she agreed to take part."""
+    return [one for one in study.annotators() if one.consented is None and study.progress(one)[0]]
+
+
 def pace(votes: Sequence[Vote]) -> float | None:
-    """Median seconds from one vote of an annotator to the next, breaks left out; None where nobody has voted twice."""
+    """Median seconds from one vote of an annotator to the next, breaks left out; None where of nobody two times are known."""
     latest, gaps = {}, []
-    for vote in votes:
+    for vote in sorted((vote for vote in votes if vote.received != UNKNOWN), key=lambda vote: vote.received):
         if vote.annotator in latest and 0 < (gap := vote.received - latest[vote.annotator]) < PAUSE:
             gaps.append(gap)
         latest[vote.annotator] = vote.received

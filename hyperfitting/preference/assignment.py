@@ -37,7 +37,7 @@ def assign(pairs: np.ndarray, checks: Sequence[int], plan: Plan) -> list[list[As
 
     Args:
         pairs: (conditions, lengths, contexts) integers, the index of each pair in the study.
-        checks: (contexts,) index of the check pair of each context; empty: there are none.
+        checks: (contexts,) index of the check pair of each context, -1 where it has none; empty: there are none.
 
     Raises:
         UserError: there are fewer annotators than votes on one context under one condition.
@@ -140,6 +140,7 @@ def _checks(checks: Sequence[int], context: np.ndarray, count: int, rng: np.rand
     """Check items anywhere in the list, first of contexts that come to the annotator not at all, so that none shows the
     opponent's text before it is voted on."""
     times = np.bincount(context, minlength=len(checks))
-    order = sorted(rng.permutation(len(checks)), key=lambda i: times[i])[:count]
+    there = [i for i in rng.permutation(len(checks)) if checks[i] >= 0]
+    order = sorted(there, key=lambda i: times[i])[:count]
     sides = rng.permutation(np.arange(len(order)) % 2 == 0)
     return [_Asked(checks[i], bool(side), int(i), "check", rng.random()) for i, side in zip(order, sides, strict=True)]

@@ -40,10 +40,16 @@ class Ballot:
         check_answer(values.get("choice"), strength, seconds)
         return cls(assignment, values["choice"], strength, comment, seconds)
 
-    def cast(self, study: Study, annotator: Annotator) -> bool:
+    def cast(self, study: Study, annotator: Annotator, received: float | None = None) -> bool:
         """Give the vote; as `Study.vote`."""
         return study.vote(
-            annotator, self.assignment, self.choice, strength=self.strength, comment=self.comment, seconds=self.seconds
+            annotator,
+            self.assignment,
+            self.choice,
+            strength=self.strength,
+            comment=self.comment,
+            seconds=self.seconds,
+            received=received,
         )
 
 

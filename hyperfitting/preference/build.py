@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from .. import __version__
 from ..builtin import resolve
 from ..codec import Codec, load_codec
+from ..codec.words import has_spaceless_script
 from ..errors import UserError
 from ..files import lock_folder
 from ..options import Options
@@ -63,6 +66,11 @@ def build(
     """
     ruler = choose_ruler(conditions, codec)
     drawn = draw_pairs(conditions, against, lengths, ruler, num_contexts, plan.seed)
+    if plan.checks and len(drawn.unchecked) == len(drawn.checks):
+        raise UserError(
+            f"no text of {drawn.pairs[0].against!r} can be a check item: with its words shuffled it reads much the same; "
+            "do without with --checks 0, or compare with another condition"
+        )
     lists = assign(drawn.grid, drawn.checks, plan)
     facts = _facts(drawn, conditions, lengths, ruler, plan, most_failed)
     with contextlib.closing(lock_folder(folder, "output_dir")):
@@ -79,10 +87,10 @@ def choose_ruler(conditions: Sequence[Condition], codec: Codec | None) -> Words 
     references = all(text.reference_ids or not text.reference for texts in sets for text in texts.texts)
     if codec is None:
         model = sets[0].manifest.get("model")
-        if not whole or not references or None in made_with or len(made_with) > 1 or not model:
-            return Words()
-        if not Path(resolve(model)).exists():
-            return Words()
+        known = whole and references and None not in made_with and len(made_with) == 1 and model
+        if not known or not Path(resolve(model)).exists():
+            shown = (part or "" for texts in sets for text in texts.texts for part in (text.text, text.reference))
+            return Words(any(map(has_spaceless_script, shown)))
         codec = load_codec(model)
     return Tokens(codec, own_ids=whole and references and made_with == {codec.fingerprint})
 
@@ -103,10 +111,23 @@ def _facts(
         "lengths": list(lengths),
         "unit": ruler.name,
         "contexts": len(drawn.checks),
-        "sources": Counter(pair.source for pair in drawn.pairs[drawn.grid.size :]),
+        "sources": Counter(drawn.pairs[place].source for place in drawn.grid[0, 0]),
         "plan": asdict(plan),
         "rule": {"most_failed": most_failed},
-        "cut": {"units": {str(length): count for length, count in drawn.units.items()}, "endings": drawn.endings},
+        "cut": _cut(drawn),
         "tells": drawn.tells,
         "left_out": drawn.left_out,
+        "unchecked": len(drawn.unchecked),
+    }
+
+
+def _cut(drawn: Drawn) -> dict:
+    """How both sides of the pairs of the table were cut alike, and how far they still differ."""
+    pairs = [counts for of_length in drawn.characters.values() for counts in of_length]
+    return {
+        "alike": "characters",
+        "characters": {str(length): float(np.mean(counts)) for length, counts in drawn.characters.items()},
+        "differing": sum(own != other for own, other in pairs),
+        "widest": max(abs(own - other) for own, other in pairs),
+        "endings": drawn.endings,
     }

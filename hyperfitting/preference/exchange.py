@@ -7,16 +7,16 @@ page does; its texts are not read again.
 import csv
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from ..errors import UserError
 from ..files import write_atomically
 from .ballots import Ballot, ticket
-from .page import FIVE, THREE, Answer, PageOptions
-from .study import Annotator, Study
+from .page import PageOptions
+from .returned import ID_MARK, read_returned
+from .study import UNKNOWN, Annotator, Study
 
 COLUMNS = ("ticket", "assignment", "context", "a", "b", "choice", "comment")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes what begins so
@@ -37,22 +37,6 @@ CONFIG_HEAD = _CONFIG.partition("{choices}")[0]
 _COMMENT = '\n  <TextArea name="comment" toName="context" placeholder="Comment (may be empty)" maxSubmissions="1"/>'
 
 
-@dataclass(frozen=True)
-class Returned:
-    """A vote in a file.
-
-    Attributes:
-        place: where, as a message names it.
-        values: of `Ballot.read`; a choice that is None is a pair without an answer.
-        agreed: whether the file says that its annotator has agreed to take part.
-    """
-
-    place: str
-    ticket: object
-    values: dict
-    agreed: bool = False
-
-
 @dataclass
 class Import:
     """How many votes of a file were stored, were there before, are others than those before (the first stays), or are still open."""
@@ -69,6 +53,15 @@ class Import:
         )
 
 
+@dataclass
+class _Read:
+    """Of a file: votes with their annotators and when they were given, who has agreed, and how many pairs have no answer."""
+
+    votes: list[tuple[Annotator, Ballot, float | None]] = field(default_factory=list)
+    agreed: set[Annotator] = field(default_factory=set)
+    unanswered: int = 0
+
+
 # ------------------------------------------------------------------------------------------------------------------- out
 
 
@@ -79,7 +72,7 @@ def export_csv(study: Study, annotator: Annotator, stem: Path, options: PageOpti
     rows.writerow(COLUMNS)
     for item in study.items(annotator):
         shown = [f"'{part}" if part.startswith(_FORMULA) else part for part in (item.context, item.a, item.b)]
-        rows.writerow([ticket(annotator), item.assignment, *shown, "", ""])
+        rows.writerow([ID_MARK + ticket(annotator), ID_MARK + item.assignment, *shown, "", ""])
     path = stem.with_name(f"{stem.name}.csv")
     write_atomically(path, text.getvalue().encode("utf-8-sig"))  # by its mark a spreadsheet knows that it is UTF-8
     return [path]
@@ -102,10 +95,13 @@ def export_label_studio(study: Study, annotator: Annotator, stem: Path, options:
 # -------------------------------------------------------------------------------------------------------------------- in
 
 
-def import_files(study: Study, files: list[Path]) -> dict[Path, Import]:
-    """Store the votes of files that annotators handed back: of the offline page, of Label Studio (its JSON), or CSV.
+def import_files(study: Study, files: list[Path], consent: str | None = None) -> dict[Path, Import]:
+    """Store the votes of files that annotators handed back: all of them, or none.
 
-    All files are read and checked before the first vote is stored. A vote that was there stays.
+    All files are read and checked before the first vote is stored. A vote that was there stays, and of several on one pair the first.
+
+    Args:
+        consent: how those who answered have agreed to take part, where their files do not say it.
 
     Raises:
         UserError: a file is damaged, or holds a vote that is none, of nobody here, or on a pair of somebody else; with its place.
@@ -113,36 +109,35 @@ def import_files(study: Study, files: list[Path]) -> dict[Path, Import]:
     people = {ticket(annotator): annotator for annotator in study.annotators()}
     own = {key: {item.assignment for item in study.items(one, open_only=False)} for key, one in people.items()}
     read = {path: _read(path, people, own) for path in files}
-    done = {}
-    for path, (found, agreed, unanswered) in read.items():
-        counts = done[path] = Import(unanswered=unanswered)
-        for annotator in agreed:
-            study.consent(annotator)
-        for annotator, ballot in found:
-            before = study.choice(ballot.assignment)
-            if ballot.cast(study, annotator):
-                counts.stored += 1
-            elif before == (ballot.choice, ballot.strength):
-                counts.known += 1
-            else:
-                counts.conflicts += 1
-    return done
+    with study.together():
+        return {path: _store(study, found, consent) for path, found in read.items()}
 
 
-def _read(path: Path, people: dict, own: dict) -> tuple[list[tuple[Annotator, Ballot]], set[Annotator], int]:
-    """(votes with their annotators, those who have agreed, pairs without an answer) of a file, all checked."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    reader = _read_csv if path.suffix.lower() == ".csv" else _read_json
-    found, agreed, unanswered = [], set(), 0
-    for vote in reader(path, text):
+def _store(study: Study, found: _Read, consent: str | None) -> Import:
+    counts = Import(unanswered=found.unanswered)
+    for annotator in {annotator for annotator, *_ in found.votes}:
+        if annotator in found.agreed or consent is not None:
+            study.consent(annotator, None if annotator in found.agreed else consent)
+    for annotator, ballot, given in found.votes:
+        before = study.choice(ballot.assignment)
+        if ballot.cast(study, annotator, given or UNKNOWN):
+            counts.stored += 1
+        elif before == (ballot.choice, ballot.strength):
+            counts.known += 1
+        else:
+            counts.conflicts += 1
+    return counts
+
+
+def _read(path: Path, people: dict, own: dict) -> _Read:
+    """What a file holds, all checked; votes in the order in which they were given, as far as it says."""
+    found, authors = _Read(), {}
+    for vote in read_returned(path):
         annotator = people.get(vote.ticket) if isinstance(vote.ticket, str) else None
         if annotator is None:
             raise UserError(f"{path}, {vote.place}: the ticket is that of no annotator of this study")
         if vote.values.get("choice") is None:
-            unanswered += 1
+            found.unanswered += 1
             continue
         try:
             ballot = Ballot.read(vote.values)
@@ -150,103 +145,12 @@ def _read(path: Path, people: dict, own: dict) -> tuple[list[tuple[Annotator, Ba
             raise UserError(f"{path}, {vote.place}: {error}") from None
         if ballot.assignment not in own[vote.ticket]:
             raise UserError(f"{path}, {vote.place}: this pair was not assigned to this annotator")
-        agreed |= {annotator} if vote.agreed else set()
-        found.append((annotator, ballot))
-    return found, agreed, unanswered
-
-
-def _read_csv(path: Path, text: str) -> Iterator[Returned]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    needed = {"ticket", "assignment", "choice"}
-    try:
-        if missing := needed - set(rows.fieldnames or ()):
-            raise UserError(f"{path}, line 1: the columns {', '.join(sorted(missing))} are missing")
-        for row in rows:
-            place = f"line {rows.line_num}"
-            if None in row or None in row.values():
-                raise UserError(f"{path}, {place}: it has another number of columns than line 1")
-            answer = _answer(path, place, row["choice"])
-            values = {"assignment": row["assignment"], "comment": row.get("comment", ""), **answer}
-            yield Returned(place, row["ticket"], values)
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num + 1}: {error}") from None
-
-
-def _read_json(path: Path, text: str) -> Iterator[Returned]:
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno} is damaged: {error.msg}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}") from None
-    if isinstance(found, dict) and isinstance(found.get("votes"), list):
-        return _read_offline(path, text, found)
-    if isinstance(found, list):
-        return _read_label_studio(path, text, found)
-    raise UserError(
-        f"{path}, line 1: these are neither the votes of an offline page nor an export of Label Studio (JSON)"
-    )
-
-
-def _read_offline(path: Path, text: str, found: dict) -> Iterator[Returned]:
-    agreed = type(found.get("consented")) in (int, float)
-    if found["votes"] and not agreed:
-        raise UserError(f"{path}, line 1: it does not say that its annotator has agreed to take part")
-    for number, vote in enumerate(found["votes"], 1):
-        values = vote if isinstance(vote, dict) else {}
-        place = _place(text, values.get("assignment"), f"vote {number}")
-        if "choice" not in values or values["choice"] is None:
-            raise UserError(f"{path}, {place}: the vote holds no choice")
-        yield Returned(place, found.get("ticket"), values, agreed)
-
-
-def _read_label_studio(path: Path, text: str, found: list) -> Iterator[Returned]:
-    for number, task in enumerate(found, 1):
-        data = task.get("data") if isinstance(task, dict) else None
-        annotations = task.get("annotations") if isinstance(task, dict) else None
-        if not isinstance(data, dict) or not isinstance(annotations, list):
+        if vote.by is not None and (first := authors.setdefault(annotator, vote.by)) != vote.by:
             raise UserError(
-                f"{path}, task {number}: an export of Label Studio (JSON) holds data and annotations in each task"
+                f"{path}, {vote.place}: the pairs of annotator {annotator.number} were answered by {first} and by {vote.by}: a file "
+                "is for one person, so remove what the others answered"
             )
-        place = _place(text, data.get("assignment"), f"task {number}")
-        answers = [_annotation(path, place, one) for one in annotations]
-        for values in [one for one in answers if one] or [{"choice": None}]:
-            yield Returned(place, data.get("ticket"), {"assignment": data.get("assignment"), **values})
-
-
-def _annotation(path: Path, place: str, annotation: object) -> dict | None:
-    """Choice, strength and comment of an annotation; None where it was skipped."""
-    if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
-        raise UserError(f"{path}, {place}: an annotation holds no result")
-    if annotation.get("was_cancelled"):
-        return None
-    values, comment = None, ""
-    for part in annotation["result"]:
-        kind = part.get("type") if isinstance(part, dict) else None
-        value = part.get("value") if kind in ("choices", "pairwise", "textarea") else None
-        match value:
-            case {"choices": [str(label)]}:
-                values = _answer(path, place, label)
-            case {"selected": "left" | "right" as side}:  # of a config with Label Studio's Pairwise, which knows no tie
-                values = {"choice": "A" if side == "left" else "B", "strength": None}
-            case {"text": str(line)} | {"text": [str(line)]}:
-                comment = line
-            case _:
-                raise UserError(f"{path}, {place}: an annotation holds what is neither a choice nor a comment")
-    return values and {**values, "comment": comment}
-
-
-def _answer(path: Path, place: str, label: str) -> dict:
-    """The choice and strength of an answer by its words, or of the plain A, B and tie; None for no words."""
-    known = {answer.label.casefold(): answer for answer in (*THREE, *FIVE, Answer("tie", None, "tie"))}
-    if not (words := label.strip().casefold()):
-        return {"choice": None}
-    if words not in known:
-        raise UserError(f"{path}, {place}: no answer is called {label[:40]!r} (there are {', '.join(known)})")
-    return {"choice": known[words].choice, "strength": known[words].strength}
-
-
-def _place(text: str, assignment: object, otherwise: str) -> str:
-    """The line of a file that names an assignment first."""
-    where = text.find(f'"{assignment}"') if isinstance(assignment, str) else -1
-    return f"line {text.count(chr(10), 0, where) + 1}" if where >= 0 else otherwise
+        found.agreed |= {annotator} if vote.agreed else set()
+        found.votes.append((annotator, ballot, vote.given))
+    found.votes.sort(key=lambda vote: vote[2] or 0.0)
+    return found

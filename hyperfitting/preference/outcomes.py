@@ -65,7 +65,7 @@ def vote_scores(facts: dict, votes: Sequence[Vote], condition: str, texts: Condi
             if vote.condition == condition and vote.length == length and vote.context_id in places:
                 outcomes[people[vote.annotator], places[vote.context_id]] = vote.outcome
         for name, (_, counted) in OUTCOMES.items():
-            metric = vote_metric(f"{name}_{length}", facts["against"], facts["unit"])
+            metric = vote_metric(f"{name}_{length}", facts["against"], facts["unit"], facts["cut"].get("alike"))
             shares = np.where(np.isnan(outcomes), np.nan, 100.0 * np.isin(outcomes, counted))
             found[metric.name] = summarize(metric, shares, contexts=texts.contexts)
     return found

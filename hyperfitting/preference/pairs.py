@@ -6,17 +6,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..codec.words import pieces
 from ..errors import UserError
 from ..options import nearest
 from ..records import GeneratedText, GenerationSet
 from ..scoring.conditions import Condition, require_same_contexts
-from .cutting import Tokens, Units, Words, cut_alike
+from .cutting import Tokens, Words, cut_alike
+from .shown import goes_on_as, letters
 from .study import Pair
 from .tells import without_tells
 
 ORIGINAL = "original text"  # what `--against original` compares with
 SHUFFLED = "shuffled words"  # the condition of a check item
-FEWEST = 16  # units of either side below which a pair is left out, with its context
+ALL_PAIRS = "all pairs"  # a line of a table
+RESERVED = ("original", ORIGINAL, SHUFFLED, ALL_PAIRS)  # what no condition may be called
+FEWEST_CONTEXTS = 2  # of which an interval can be given
+FEWEST = 16  # units, and characters, of either side below which a pair is left out, with its context
 
 
 @dataclass(frozen=True)
@@ -25,19 +30,22 @@ class Drawn:
 
     Attributes:
         pairs: those of all conditions, lengths and contexts, then the check pairs.
-        grid: (conditions, lengths, contexts) integers into `pairs`; checks: (contexts,) likewise.
-        endings: key of `cutting.ENDINGS` -> pairs; units: mean number of units kept, by length.
+        grid: (conditions, lengths, contexts) integers into `pairs`; checks: (contexts,) likewise, -1 where a context has none.
+        endings: key of `cutting.ENDINGS` -> pairs.
+        characters: length -> (characters of the condition's text, of the other) of each pair.
         tells: condition or opponent -> what was removed from its texts -> how often.
         left_out: why a context is not in the study -> ids.
+        unchecked: ids of contexts whose text is too much alike with its words shuffled to be a check.
     """
 
     pairs: list[Pair]
     grid: np.ndarray
     checks: list[int]
     endings: dict[str, int]
-    units: dict[int, float]
+    characters: dict[int, list[tuple[int, int]]]
     tells: dict[str, dict[str, int]]
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    unchecked: list[str] = field(default_factory=list)
 
 
 def draw_pairs(
@@ -58,42 +66,51 @@ def draw_pairs(
         UserError: no such opponent, contexts that differ or have no text, several seeds of one condition, nothing left.
     """
     sides, opponent = _sides(conditions, against)
-    texts = [{text.id: text for text in found.texts} for found in (*sides, opponent)]
+    maker = _Maker(sides, opponent, lengths, ruler)
     rng = np.random.default_rng([seed, 1])
-    names, left_out = [], {}
+    left_out: dict[str, list[str]] = {}
     for name in _spread(sides[0], rng):
-        reason = _unfit([found[name] for found in texts], lengths, ruler)
-        if reason is None:
-            names.append(name)
-        else:
+        reason = maker.add(name)
+        if reason is not None:
             left_out.setdefault(reason, []).append(name)
-        if len(names) == num_contexts:
+        if len(maker.made) == num_contexts:
             break
-    if not names:
-        raise UserError("no context can be shown: " + "; ".join(f"{len(n)} {why}" for why, n in left_out.items()))
-    if num_contexts is not None and len(names) < num_contexts:
-        raise UserError(
-            f"--num_contexts {num_contexts}: only {len(names)} can be shown"
-            + "".join(f"; {len(n)} {why}" for why, n in left_out.items())
-        )
-    maker = _Maker(ruler)
-    pairs = [
-        maker.pair(side.name, opponent.name, found[name], texts[-1][name], length)
-        for side, found in zip(sides, texts, strict=False)
-        for length in lengths
-        for name in names
-    ]
-    grid = np.arange(len(pairs)).reshape(len(sides), len(lengths), len(names))
-    plain = [_check(pairs[grid[0, -1, place]], rng) for place in range(len(names))]
+    _check_enough(len(maker.made), num_contexts, left_out)
+    names, made = list(maker.made), list(maker.made.values())
+    grid = np.arange(len(sides) * len(lengths) * len(names)).reshape(len(sides), len(lengths), len(names))
+    drawn = [of_context[place] for place in range(len(made[0])) for of_context in made]
+    pairs, checks = [one.pair for one in drawn], []
+    for place in range(len(names)):
+        check = _check(pairs[grid[0, -1, place]], rng)
+        checks.append(-1 if check is None else len(pairs))
+        pairs += [] if check is None else [check]
+    tells: dict[str, Counter] = {}
+    characters: dict[int, list[tuple[int, int]]] = {}
+    for one in drawn:
+        characters.setdefault(one.pair.length, []).append(one.counts)
+        for side, found in zip((one.pair.condition, one.pair.against), one.tells, strict=True):
+            tells.setdefault(side, Counter()).update(found)
     return Drawn(
-        pairs=[*pairs, *plain],
+        pairs=pairs,
         grid=grid,
-        checks=list(range(len(pairs), len(pairs) + len(plain))),
-        endings=dict(maker.endings),
-        units={length: float(np.mean(counts)) for length, counts in maker.units.items()},
-        tells={name: dict(found) for name, found in maker.tells.items()},
+        checks=checks,
+        endings=dict(Counter(one.ending for one in drawn)),
+        characters=characters,
+        tells={side: dict(found) for side, found in tells.items()},
         left_out=left_out,
+        unchecked=[name for name, check in zip(names, checks, strict=True) if check < 0],
     )
+
+
+def _check_enough(count: int, wanted: int | None, left_out: dict[str, list[str]]) -> None:
+    """Raise UserError, with the reasons, where too few contexts are left."""
+    reasons = "; ".join(f"{len(names)} {why}" for why, names in left_out.items())
+    if not count:
+        raise UserError(f"no context can be shown: {reasons}")
+    if wanted is not None and count < wanted:
+        raise UserError(f"--num_contexts {wanted}: only {count} can be shown; {reasons}")
+    if count < FEWEST_CONTEXTS and left_out:
+        raise UserError(f"only {count} context can be shown, and intervals need {FEWEST_CONTEXTS}: {reasons}")
 
 
 def _sides(conditions: Sequence[Condition], against: str) -> tuple[list[GenerationSet], GenerationSet]:
@@ -110,6 +127,8 @@ def _sides(conditions: Sequence[Condition], against: str) -> tuple[list[Generati
             raise UserError(f"{condition.name!r} holds token ids without text: give --tokenizer")
         if "pixels" in condition.first.manifest:
             raise UserError(f"{condition.name!r} holds pictures, and a study shows texts")
+        if condition.name in RESERVED:
+            raise UserError(f"a study itself calls something {condition.name!r}: write NAME=WHERE to name it otherwise")
     named = {condition.name: condition.first for condition in conditions}
     if against in ("original", ORIGINAL):
         opponent = conditions[0].first.original()
@@ -144,40 +163,80 @@ def _unfit(texts: Sequence[GeneratedText], lengths: Sequence[int], ruler: Words 
     room = min(lengths) - ruler.context(texts[0])
     if room < FEWEST:
         return f"have a context that leaves fewer than {FEWEST} {ruler.name} of --length {min(lengths)}"
-    if any(_units(text, ruler).count < FEWEST for text in texts):
+    units = [ruler.of_text(text.text, text.ids) for text in texts]
+    if any(side.count < FEWEST for side in units):
         return f"have a continuation of fewer than {FEWEST} {ruler.name}"
+    if any(len(without_tells(side.start(room))[0]) < FEWEST for side in units):
+        return f"have a continuation of fewer than {FEWEST} characters"
     return None
 
 
-def _units(text: GeneratedText, ruler: Words | Tokens) -> Units:
-    return ruler.of_text(text.text, text.ids)
+@dataclass(frozen=True)
+class _Made:
+    """A pair and how it was made: characters kept of both sides, how they end, and what was removed from each."""
+
+    pair: Pair
+    counts: tuple[int, int]
+    ending: str
+    tells: tuple[Counter, Counter]
 
 
 class _Maker:
-    """Makes pairs and keeps count of what it did."""
+    """Makes the pairs of contexts that can be shown.
 
-    def __init__(self, ruler: Words | Tokens):
-        self.ruler, self.endings = ruler, Counter()
-        self.units: dict[int, list[int]] = {}
-        self.tells: dict[str, Counter] = {}
+    Attributes:
+        made: id of a context -> its pairs, condition by condition and length by length.
+    """
 
-    def pair(self, condition: str, against: str, text: GeneratedText, other: GeneratedText, length: int) -> Pair:
+    def __init__(
+        self, sides: Sequence[GenerationSet], opponent: GenerationSet, lengths: Sequence[int], ruler: Words | Tokens
+    ):
+        self.names, self.against = [side.name for side in sides], opponent.name
+        self.texts = [{text.id: text for text in found.texts} for found in (*sides, opponent)]
+        self.lengths, self.ruler = lengths, ruler
+        self.made: dict[str, list[_Made]] = {}
+        self._contexts: set[str] = set()
+
+    def add(self, name: str) -> str | None:
+        """Make the pairs of a context; why it cannot be shown, as `_unfit` says it, or None."""
+        found = [texts[name] for texts in self.texts]
+        context = letters(found[0].context)
+        if context in self._contexts:
+            return "continue a context that is in the study under another id"
+        if self.against == ORIGINAL and not all(
+            goes_on_as(t.reference, found[0].reference) for t in found if t.reference
+        ):
+            return "have another true continuation in one set than in another"
+        if (reason := _unfit(found, self.lengths, self.ruler)) is not None:
+            return reason
+        made = [
+            self._pair(condition, text, found[-1], length)
+            for condition, text in zip(self.names, found, strict=False)
+            for length in self.lengths
+        ]
+        if any(one.pair.text.split() == one.pair.other.split() for one in made):
+            return "read the same on both sides"
+        self.made[name] = made
+        self._contexts |= {context} - {""}
+        return None
+
+    def _pair(self, condition: str, text: GeneratedText, other: GeneratedText, length: int) -> _Made:
         budget = length - self.ruler.context(text)
-        cut = cut_alike((_units(text, self.ruler), _units(other, self.ruler)), budget)
-        self.endings[cut.ending] += 1
-        self.units.setdefault(length, []).append(cut.count)
-        own, others = (self._clean(name, shown) for name, shown in zip((condition, against), cut.texts, strict=True))
+        own, others = (without_tells(self.ruler.of_text(t.text, t.ids).start(budget)) for t in (text, other))
+        cut = cut_alike((own[0], others[0]))
         context, _ = without_tells(text.context)
-        return Pair(condition, against, text.source, text.id, length, context, own, others)
-
-    def _clean(self, name: str, text: str) -> str:
-        shown, found = without_tells(text)
-        self.tells.setdefault(name, Counter()).update(found)
-        return shown
+        pair = Pair(condition, self.against, text.source, text.id, length, context, *cut.texts)
+        return _Made(pair, cut.counts, cut.ending, (own[1], others[1]))
 
 
-def _check(pair: Pair, rng: np.random.Generator) -> Pair:
-    """The opponent's text against its own words in random order."""
-    words = pair.other.split()
-    shuffled = " ".join(words[i] for i in rng.permutation(len(words)))
+def _check(pair: Pair, rng: np.random.Generator) -> Pair | None:
+    """The opponent's text against its own words in random order; None where more than half of them stay what they were, as of a
+    text that repeats one word."""
+    own = pieces(pair.other)
+    there = [piece.lstrip() for piece in own]
+    moved = [there[i] for i in rng.permutation(len(own))]
+    if 2 * sum(a != b for a, b in zip(there, moved, strict=True)) < len(own):
+        return None
+    spaces = [" " if piece[0].isspace() else "" for piece in own]
+    shuffled = "".join(space + word for space, word in zip(spaces, moved, strict=True))
     return Pair(SHUFFLED, pair.against, pair.source, pair.context_id, pair.length, pair.context, shuffled, pair.other)

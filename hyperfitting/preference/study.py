@@ -25,6 +25,7 @@ ROLES = (
     "check",
 )  # an item of the table; the same pair again with its sides swapped; a pair with a shuffled text
 COMMENT_LENGTH = 2000  # characters that are kept of a comment
+UNKNOWN = 0.0  # when a vote came that was read from a file which does not say
 LONGEST = 10_000_000  # seconds of a vote; what says more was not measured
 
 _ASSIGN = "INSERT INTO assignments VALUES (?, ?, ?, ?, ?, ?)"
@@ -44,8 +45,8 @@ class Pair:
     Attributes:
         condition, against: names; `against` is another condition or "original text".
         source: the corpus of the context.
-        length: `--length` of the study, tokens or words (its facts say which) of context and continuation; both texts were cut to the
-            same number, up to 32 below it.
+        length: `--length` of the study, the most tokens or words (its facts say which) of context and continuation; both texts were
+            then cut alike, as `cutting.py` says.
     """
 
     condition: str
@@ -113,8 +114,8 @@ class Vote:
         outcome: 1.0 when the condition's text was preferred, 0.0 when the other was, 0.5 when they were equally good.
         side: A, B or tie, as it was clicked.
         strength: 2 for a clear preference and 1 for a slight one, where the study asks; None elsewhere.
-        seconds: that the page was in focus; None from elsewhere.
-        received: seconds since the epoch.
+        seconds: that the page was in focus, of Label Studio from opening the pair to its answer; None where nobody measured.
+        received: when it was given, in seconds since the epoch; UNKNOWN where a file did not say.
     """
 
     annotator: int
@@ -253,9 +254,13 @@ class Study:
                 self._db.change("UPDATE annotators SET external = ? WHERE annotator = ?", (external, free[0]))
             return Annotator(*self._db.row(own, (external,)))
 
-    def consent(self, annotator: Annotator) -> None:
-        """Note that a person has read the instructions and agreed, the first time."""
+    def consent(self, annotator: Annotator, statement: str | None = None) -> None:
+        """Note that a person has read the instructions and agreed, the first time, and how where somebody else states it."""
         with self._db.together():
+            if statement is not None and annotator.consented is None:
+                row = self._db.row("SELECT value FROM facts WHERE key = 'consent'")
+                stated = {**(json.loads(row[0]) if row else {}), str(annotator.annotator): statement}
+                self._db.change("INSERT OR REPLACE INTO facts VALUES ('consent', ?)", (json.dumps(stated),))
             self._db.change(
                 "UPDATE annotators SET consented = ? WHERE annotator = ? AND consented IS NULL",
                 (time.time(), annotator.annotator),
@@ -315,8 +320,12 @@ class Study:
         strength: int | None = None,
         comment: str = "",
         seconds: float | None = None,
+        received: float | None = None,
     ) -> bool:
         """Store a vote; it is on the disk when this returns. A vote stays: the second one on an assignment changes nothing.
+
+        Args:
+            received: as in `Vote`; None: now.
 
         Returns:
             Whether it was stored now; False when there was one before.
@@ -333,7 +342,8 @@ class Study:
         comment = comment.encode(
             errors="replace"
         ).decode()  # half a character, which JSON may hold and a database may not
-        row = (assignment, choice, strength, comment[:COMMENT_LENGTH], seconds, time.time())
+        received = time.time() if received is None else received
+        row = (assignment, choice, strength, comment[:COMMENT_LENGTH], seconds, received)
         with self._db.together():
             stored = self._db.change(
                 "INSERT INTO votes (assignment, choice, strength, comment, seconds, received) VALUES (?, ?, ?, ?, ?, ?) "

@@ -10,12 +10,13 @@ from ..scoring.differences import PAIRED
 from ..scoring.results import Results
 from ..scoring.tables import difference_table, score_table
 from .agreement import Agreement, alpha, counts_of, fleiss_kappa
-from .annotators import Conduct, conducts
+from .annotators import Conduct, conducts, without_consent
 from .cutting import ENDINGS
 from .davidson import strengths
 from .outcomes import NO_VOTES, Scored, table_votes, vote_results, vote_scores
-from .pairs import ORIGINAL
+from .pairs import ALL_PAIRS, ORIGINAL
 from .published import SOURCE, TABLE_1
+from .shown import begins_as, letters
 from .study import Annotator, Study, Vote
 
 ENOUGH = 20  # annotators from which intervals are known to hold their level (benchmarks/preference_coverage.py)
@@ -33,7 +34,7 @@ def tabulate(study: Study, baseline: str | None = None) -> Results:
     if not votes:
         raise UserError(NO_VOTES.format(study.folder))
     results = vote_results(study, votes, baseline)
-    return replace(results, notes=notes(facts, votes), sections=sections(study, results, baseline))
+    return replace(results, notes=notes(study, votes), sections=sections(study, results, baseline))
 
 
 def scores_beside(study: Study, conditions: Sequence[Condition]) -> Scored:
@@ -54,13 +55,39 @@ def scores_beside(study: Study, conditions: Sequence[Condition]) -> Scored:
     for name, condition in named.items():
         if unknown := {vote.context_id for vote in votes if vote.condition == name} - set(condition.first.ids):
             raise UserError(f"--preference {study.folder}: context {min(unknown)!r} is not in {name!r}")
+    _check_shown(study, votes, conditions)
     return {name: vote_scores(facts, votes, name, condition) for name, condition in named.items()}
+
+
+def _check_shown(study: Study, votes: Sequence[Vote], conditions: Sequence[Condition]) -> None:
+    """Raise UserError where people voted on other texts than those that the votes are to stand beside."""
+    there: dict[tuple, list[tuple[str, str]]] = {}  # (condition, its text or the true one, context) -> what it holds
+    for condition in conditions:
+        for text in (text for texts in condition.sets for text in texts.texts):
+            for side, known in (("text", text.text), (ORIGINAL, text.reference)):
+                if known is not None:
+                    there.setdefault((condition.name, side, text.id), []).append((text.context, known))
+    pairs, wrong = study.pairs(), {}
+    for pair in (pairs[index] for index in sorted({vote.pair for vote in votes})):
+        against = (pair.condition, ORIGINAL) if pair.against == ORIGINAL else (pair.against, "text")
+        for side, shown in (((pair.condition, "text"), pair.text), (against, pair.other)):
+            held = there.get((*side, pair.context_id))
+            if held is not None and not any(
+                letters(context) == letters(pair.context) and begins_as(text, shown) for context, text in held
+            ):
+                wrong.setdefault(side[0], []).append(pair.context_id)
+    if wrong:
+        name, ids = next(iter(wrong.items()))
+        raise UserError(
+            f"--preference {study.folder}: people saw other texts than {name!r} holds here, of {len(set(ids))} contexts such as "
+            f"{ids[0]!r}: score the records that the study was built from"
+        )
 
 
 def with_study(results: Results, study: Study) -> Results:
     """Results that hold `scores_beside`, with the notes and tables of the study after their own."""
     votes = table_votes(study)
-    return replace(results, notes=[*results.notes, *notes(study.facts, votes)], sections=sections(study, results))
+    return replace(results, notes=[*results.notes, *notes(study, votes)], sections=sections(study, results))
 
 
 def sections(study: Study, results: Results, baseline: str | None = None) -> list[Section]:
@@ -75,9 +102,9 @@ def sections(study: Study, results: Results, baseline: str | None = None) -> lis
     return [*found, _agreement(votes, study.facts), _strengths(votes, study.facts), _annotators(people, study.facts)]
 
 
-def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
+def notes(study: Study, votes: Sequence[Vote]) -> list[str]:
     """Sentences that belong under the table."""
-    cut = facts["cut"]["endings"]
+    facts = study.facts
     people, contexts = len({vote.annotator for vote in votes}), len({vote.context_id for vote in votes})
     asked = facts["plan"]["votes"] * facts["contexts"] * len(facts["lengths"]) * len(facts["conditions"])
     found = [
@@ -89,10 +116,7 @@ def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
             f"Intervals rest on {people} annotators: below {ENOUGH} they may hold less than their 95 % or be wider than they need "
             "to be, because how much annotators differ is hardly known."
         )
-    found.append(
-        f"Both sides of a pair were cut to the same number of {facts['unit']}, context included, and a little shorter where a sentence "
-        "ended: " + ", ".join(f"{cut[key]} pairs where {text}" for key, text in ENDINGS.items() if key in cut) + "."
-    )
+    found.append(_how_cut(facts))
     removed = {name: sum(counts.values()) for name, counts in facts["tells"].items()}
     if any(removed.values()):
         found.append(
@@ -105,7 +129,48 @@ def notes(facts: dict, votes: Sequence[Vote]) -> list[str]:
             + "."
         )
     found += [f"{len(ids)} contexts are not in the study: they {why}." for why, ids in facts["left_out"].items()]
+    if facts.get("unchecked"):
+        found.append(
+            f"{facts['unchecked']} contexts have no check item: with its words shuffled their text reads much the same."
+        )
+    return found + _consent(study)
+
+
+def _consent(study: Study) -> list[str]:
+    """Of those who did not agree on a page of ours: what was stated when their files were imported, or that nothing was."""
+    stated: dict[str, list[str]] = {}
+    for annotator, statement in study.facts.get("consent", {}).items():
+        stated.setdefault(statement, []).append(str(int(annotator) + 1))
+    found = [
+        f'That these annotators agreed to take part was stated when their votes were imported, "{what}": {", ".join(numbers)}.'
+        for what, numbers in stated.items()
+    ]
+    if silent := [str(one.number) for one in without_consent(study)]:
+        found.append(
+            f"It is not on record that these annotators, who voted elsewhere than on its page, agreed to take part: {', '.join(silent)}."
+        )
     return found
+
+
+def _how_cut(facts: dict) -> str:
+    """How both sides of a pair were cut alike; studies of earlier versions did it in tokens or words alone."""
+    cut, unit = facts["cut"], facts["unit"]
+    endings = ", ".join(
+        f"{cut['endings'][key]} pairs where {text}" for key, text in ENDINGS.items() if key in cut["endings"]
+    )
+    if "alike" not in cut:
+        return (
+            f"Both sides of a pair were cut to the same number of {unit}, context included, and a little shorter where a sentence ended: "
+            f"{endings}."
+        )
+    means = " and ".join(f"{count:.0f} at length {length}" for length, count in cut["characters"].items())
+    differing = (
+        f"{cut['differing']} pairs differ, by at most {cut['widest']}" if cut["differing"] else "no pair differs"
+    )
+    return (
+        f"Of each text at most as many {unit} as the length says were taken, context included, then both sides of a pair were cut to the "
+        f"same number of {cut['alike']} (on average {means}; {differing}): {endings}."
+    )
 
 
 def _beside_the_paper(facts: dict, results: Results) -> Section:
@@ -143,7 +208,7 @@ def _without(study: Study, failing: Sequence[Annotator], baseline: str | None) -
 
 def _agreement(votes: Sequence[Vote], facts: dict) -> Section:
     """Over all pairs, and of each condition."""
-    parts = {"all pairs": votes}
+    parts = {ALL_PAIRS: votes}
     if len(facts["conditions"]) > 1:
         parts |= {name: [vote for vote in votes if vote.condition == name] for name in facts["conditions"]}
     rows = []

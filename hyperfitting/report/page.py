@@ -1,11 +1,11 @@
 """Puts tables, figures and texts into one self-contained HTML page."""
 
-import re
 from pathlib import Path
 
 import jinja2
 
 from .. import __version__
+from ..codec.words import pieces, words
 from ..corpus import TrainRows
 from ..files import write_atomically
 from ..records import GeneratedText
@@ -111,13 +111,17 @@ def _cut(text: str) -> dict:
 def _words(text: GeneratedText, quote: Quote | None, train: TrainRows | None) -> dict:
     """A text in words, each with the space behind it, its shade from 0 to 9, and the words that are quoted."""
     whole = text.text if text.text is not None else " ".join(map(str, text.ids))
-    pieces = re.findall(r"\s*\S+", whole[:MOST_CHARACTERS])
-    shades = repetition_shades(whole[:MOST_CHARACTERS].split(), text.context.split())
-    found: dict = {"words": pieces, "shades": "".join(str(min(9, int(shade * 10))) for shade in shades), **_cut(whole)}
+    shown = whole[:MOST_CHARACTERS]
+    shades = repetition_shades(words(shown), words(text.context))
+    found: dict = {
+        "words": pieces(shown),
+        "shades": "".join(str(min(9, int(shade * 10))) for shade in shades),
+        **_cut(whole),
+    }
     if quote is not None and quote.text is not None:
         begin, end = quote.characters
         place, quoted = 0, []
-        for index, piece in enumerate(pieces):
+        for index, piece in enumerate(found["words"]):
             if begin < place + len(piece) and place < end:
                 quoted.append(index)
             place += len(piece)

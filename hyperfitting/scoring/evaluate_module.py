@@ -20,7 +20,7 @@ from hyperfitting.scoring.scores import score
 HELD = (None, "pairs", "references", "train_rows")  # what predictions, references and arguments give
 INPUTS = """
 Args:
-    predictions: sequences of token ids; strings for a metric that ends in `_words`, which splits them at whitespace.
+    predictions: sequences of token ids; strings for a metric that ends in `_words`, which splits them into words (`codec.words`).
         ttr_compat takes them as `generate` returns them, with the end and its padding.
     references: the true continuations, as predictions are given; of reference_bleu_4 alone.
     train_rows: the training rows as sequences of token ids; overlap and dataset_bleu_4 need them, the others ignore them.

@@ -113,7 +113,7 @@ def import_mauve() -> Callable:
 def _cut_pairs(pairs: Sequence[tuple[str, str, str]], codec, window: int, model_name: str) -> tuple[list, list]:
     """(context, text, reference) -> token ids of context and reference, and of context and text, of one length per pair."""
     contexts, generated, true = (
-        codec.encode(texts)
+        codec.encode_opening(texts)
         for texts in (
             [context for context, _, _ in pairs],
             [context + text for context, text, _ in pairs],

@@ -1,10 +1,11 @@
 """From sets of texts to signed scores: means with intervals over contexts (and seeds)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..codec.words import SPACELESS
 from ..errors import UserError
 from ..records import GenerationSet, generation_set
 from .conditions import Condition
@@ -12,6 +13,7 @@ from .crossed import INTERVAL, crossed_interval
 from .descriptions import NEEDS, Description
 from .metrics import METRICS, PICTURES, WORDS, find_metric
 from .pictures import Pictures
+from .signature import Signature
 from .statistics import RESAMPLES, bootstrap_interval, mean
 from .text import ttr_by_position
 from .text_metrics import Sequences, TextMetric
@@ -93,7 +95,9 @@ def score(
     }
     return {
         metric.name: summarize(
-            metric, [metric.compute(texts) for texts in sequences[metric.unit]], contexts=condition.contexts
+            _as_counted(metric, sequences[metric.unit]),
+            [metric.compute(texts) for texts in sequences[metric.unit]],
+            contexts=condition.contexts,
         )
         for metric in chosen
     }
@@ -140,6 +144,13 @@ def ttr_curve(condition: Condition) -> list[float]:
     return np.mean([curve[:reach] for curve in curves], axis=0).tolist() if reach else []
 
 
+def _as_counted(metric: TextMetric, sequences: Sequence[Sequences | Pictures]) -> TextMetric:
+    """The metric, whose signature says what a word is where that is not what stands between spaces."""
+    if metric.unit != "words" or not any(texts.spaceless for texts in sequences):
+        return metric
+    return replace(metric, definition=Signature({"word": SPACELESS, **metric.definition.fields}))
+
+
 def _in_unit(texts: GenerationSet, unit: str, train_rows) -> Sequences | Pictures:
     return Pictures(texts, train_rows) if unit == "pixels" else Sequences(texts, unit, train_rows)
 
@@ -165,5 +176,12 @@ def _cannot(metric: Description, condition: Condition, train_rows) -> str | None
     if metric.unit == "pixels" and not all("pixels" in texts.manifest for texts in condition.sets):
         return "its tokens are no pixels"
     references = [t.reference if metric.unit == "words" else t.reference_ids for t in first.texts]
-    missing = {"train_rows": train_rows is None, "pairs": len(first.texts) < 2, "references": not any(references)}
+    silent = sum(text.ended is None for texts in condition.sets for text in texts.texts)
+    if metric.needs == "finish_reasons" and silent:
+        return f"{needs}, and {silent} of its texts have none (finish_reason: eos, stop or length)"
+    missing = {
+        "train_rows": train_rows is None,
+        "pairs": len(first.texts) < 2,
+        "references": not any(references),
+    }
     return needs if missing.get(metric.needs) else None

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..codec.words import has_spaceless_script, words
 from ..records import GenerationSet
 from .bleu import dataset_bleu, reference_bleu, self_bleu
 from .descriptions import Curve, Description, Histogram
@@ -28,16 +29,17 @@ from .text import (
 
 
 class Sequences:
-    """The texts of a set as sequences of integers in one unit; words are whitespace-separated and numbered.
+    """The texts of a set as sequences of integers in one unit; words (`codec.words`) are numbered.
 
     Attributes:
         texts, references: (n,) lists of integers; a reference is None where there is none.
+        spaceless: whether they are words, and some of them characters of scripts without spaces.
         filled: (n,) bool, texts that are not empty. What is empty no metric but length, eos_rate and ttr_compat averages.
         train_rows: rows of token ids, or None.
     """
 
     def __init__(self, texts: GenerationSet, unit: str, train_rows: Sequence[Sequence[int]] | None = None):
-        self.set, self.train_rows = texts, train_rows
+        self.set, self.train_rows, self.spaceless = texts, train_rows, False
         if unit == "tokens":
             self.texts = [list(t.ids) for t in texts.texts]
             self.references = [None if t.reference_ids is None else list(t.reference_ids) for t in texts.texts]
@@ -45,6 +47,7 @@ class Sequences:
             numbers: dict[str, int] = {}
             self.texts = [_numbered(t.text, numbers) for t in texts.texts]
             self.references = [None if t.reference is None else _numbered(t.reference, numbers) for t in texts.texts]
+            self.spaceless = any(map(has_spaceless_script, numbers))
         self.filled = np.array([len(t) > 0 for t in self.texts])
 
     @cached_property
@@ -76,7 +79,7 @@ class TextMetric(Description):
 
 
 def _numbered(text: str, numbers: dict[str, int]) -> list[int]:
-    return [numbers.setdefault(word, len(numbers)) for word in text.split()]
+    return [numbers.setdefault(word, len(numbers)) for word in words(text)]
 
 
 def _each(function: Callable) -> Callable[[Sequences], np.ndarray]:
@@ -93,7 +96,7 @@ def _loop_rate(sequences: Sequences) -> np.ndarray:
 
 def _ttr_compat(sequences: Sequences) -> np.ndarray:
     ended = [text.ended for text in sequences.set.texts]
-    longest = max(len(text) + end for text, end in zip(sequences.texts, ended, strict=True))
+    longest = max(len(text) + bool(end) for text, end in zip(sequences.texts, ended, strict=True))
     return np.array([ttr_compat(text, longest) for text in sequences.texts])
 
 

@@ -15,18 +15,30 @@ OUTCOMES = {
 _NAME = re.compile(rf"({'|'.join(OUTCOMES)})_(\d+)")
 
 
-def vote_metric(name: str, against: str = "the other text", unit: str = "tokens") -> Description | None:
-    """The metric `win_256` and the like: the share of votes, in percent, on texts cut to 256; None for another name."""
+def vote_metric(
+    name: str, against: str = "the other text", unit: str = "tokens", alike: str | None = "characters"
+) -> Description | None:
+    """The metric `win_256` and the like: the share of votes, in percent, on texts of at most 256 `unit`, cut to as many of `alike`;
+    None for another name.
+
+    Args:
+        alike: None for studies of earlier versions, which cut both sides to as many of `unit`.
+    """
     found = _NAME.fullmatch(name)
     if found is None:
         return None
     outcome, length = found[1], int(found[2])
     what = OUTCOMES[outcome][0]
+    cut = f"at most {length} {unit} with the context, then both sides to as many {alike}"
     return Description(
         name=name,
         label=f"{what}, {length} {unit}, %",
         definition=Signature(
-            {"votes": what, "against": against, "cut": f"both sides to {length} {unit} with the context"}
+            {
+                "votes": what,
+                "against": against,
+                "cut": cut if alike else f"both sides to {length} {unit} with the context",
+            }
         ),
         unit="% of votes",
         needs="votes",

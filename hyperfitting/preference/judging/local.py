@@ -60,7 +60,7 @@ class LocalJudge:
         """Ids of a prompt, and the part of the answer that it ends with already."""
         tokenizer = self.codec.tokenizer
         if tokenizer.chat_template is None:
-            return self.codec.encode([prompt + _LEAD])[0], _LEAD.strip()
+            return self.codec.encode_opening([prompt + _LEAD])[0], _LEAD.strip()
         messages = [{"role": "user", "content": prompt}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return self.codec.encode([text], special=False)[0], ""
