@@ -1,0 +1,49 @@
+"""Causal LMs: loading them, for training and for inference, and what is asked of one before it is used."""
+
+from .facts import (
+    DTYPES,
+    ModelSize,
+    check_causal,
+    check_vocabulary,
+    check_window,
+    end_ids,
+    source_dtype,
+    window_of,
+)
+from .fingerprints import (
+    model_fingerprint,
+    stored_fingerprint,
+)
+from .loading import (
+    causal_lm,
+    convert_to_safetensors,
+    load_config,
+    load_for_inference,
+    load_for_training,
+    save_pretrained,
+)
+from .quiet import (
+    check_no_dropout,
+    disable_dropout,
+)
+
+__all__ = [
+    "DTYPES",
+    "ModelSize",
+    "causal_lm",
+    "check_causal",
+    "check_no_dropout",
+    "check_vocabulary",
+    "check_window",
+    "convert_to_safetensors",
+    "disable_dropout",
+    "end_ids",
+    "load_config",
+    "load_for_inference",
+    "load_for_training",
+    "model_fingerprint",
+    "save_pretrained",
+    "source_dtype",
+    "stored_fingerprint",
+    "window_of",
+]
