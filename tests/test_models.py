@@ -20,6 +20,7 @@ from hyperfitting.models import (
     model_fingerprint,
     stored_fingerprint,
 )
+from hyperfitting.models.ties import with_true_ties
 from hyperfitting.training.evaluation import greedy_continuations
 from hyperfitting.training.unsharding import unsharded_copy
 
@@ -67,6 +68,64 @@ def test_weights_that_do_not_fit_their_config_are_refused(mistake, copy):
         load_for_inference(str(folder), "float32")
     with pytest.raises(UserError, match=message):
         load_for_training(str(folder), load_config(str(folder)))
+
+
+def tied_to(value):
+    """A change of tensors: store an output layer beside the embeddings that the config ties it to."""
+    return lambda weights: weights | {"lm_head.weight": value(weights["model.embed_tokens.weight"])}
+
+
+TINY_FIT = dict(seq_len=32, num_train=8, num_validation=2, epochs=1, learning_rate=1e-3, probe_contexts=0)
+
+
+def test_a_head_that_the_config_ties_and_the_file_does_not_is_trained_and_saved(tiny, copy, tmp_path):
+    """transformers loads what the file holds; a model built of that config would be tied, and another one."""
+    folder = copy(tied_to(lambda weight: weight.flip(0)))
+    with pytest.warns(UserWarning, match="ties lm_head.weight to the embeddings, but its file holds other values"):
+        result = Hyperfitter(folder, dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
+    ids = torch.arange(6)[None]
+    with pytest.warns(UserWarning, match="holds other values"):
+        assert torch.equal(
+            load_for_inference(str(folder), "float32")(ids).logits,
+            AutoModelForCausalLM.from_pretrained(folder)(ids).logits,
+        )
+    final = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final")
+    assert result.after["train_loss"] < result.before["train_loss"] and not final.config.tie_word_embeddings
+    source = load_file(folder / "model.safetensors")
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        moved = (final.get_parameter(name) - source[name]).abs()
+        assert 0 < moved.max() < 2e-3, name  # two steps' worth: each is trained from its own values
+
+
+@pytest.mark.parametrize("value", [torch.clone, lambda weight: weight[:, :0]], ids=["the same twice", "another shape"])
+def test_a_head_that_is_stored_twice(value, copy):
+    folder = str(copy(tied_to(value)))
+    if value is not torch.clone:
+        with pytest.raises(UserError, match="holds other values|cannot be loaded"):
+            load_for_inference(folder, "float32")
+        return
+    model = load_for_inference(folder, "float32")
+    assert model.config.tie_word_embeddings and model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_ties_that_only_some_tensors_break_are_refused(copy):
+    class Three:
+        _tied_weights_keys = {
+            "lm_head.weight": "model.embed_tokens.weight",
+            "encoder.weight": "model.embed_tokens.weight",
+        }
+
+    folder = str(copy(tied_to(lambda weight: weight + 1)))
+    with pytest.raises(
+        UserError, match="holds another value of lm_head.weight alone: set tie_word_embeddings to false"
+    ):
+        with_true_ties(load_config(folder), Three, folder)
+
+
+def test_a_given_model_that_is_not_tied_as_its_config_says_is_refused(tiny, copy, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(copy(tied_to(lambda weight: -weight)))
+    with pytest.raises(UserError, match="ties lm_head.weight to other tensors, but the model holds other values"):
+        Hyperfitter(model, tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
 
 
 def test_a_part_that_is_not_used_is_said(copy):

@@ -26,6 +26,7 @@ from .quiet import (
     check_no_dropout,
     disable_dropout,
 )
+from .ties import check_ties
 
 __all__ = [
     "DTYPES",
@@ -33,6 +34,7 @@ __all__ = [
     "causal_lm",
     "check_causal",
     "check_no_dropout",
+    "check_ties",
     "check_vocabulary",
     "check_window",
     "convert_to_safetensors",

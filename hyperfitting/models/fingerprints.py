@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -24,10 +24,7 @@ def stored_fingerprint(name: str, revision: str | None = None) -> str:
 
     Values are hashed in fp32, so that neither the split into files nor the dtype of a load is in it. Reads all weights once.
     """
-    from safetensors import safe_open
-
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(safe_open(file, framework="pt")) for file in _weight_files(name, revision)]
+    with open_weights(name, revision) as files:
         return _fingerprint({key: partial(file.get_tensor, key) for file in files for key in file.keys()})
 
 
@@ -43,6 +40,15 @@ def _fingerprint(tensors: dict[str, Callable[[], torch.Tensor]]) -> str:
         return hashlib.sha256(b"".join(pool.map(digest, sorted(tensors)))).hexdigest()[:32]
 
 
+@contextlib.contextmanager
+def open_weights(name: str, revision: str | None) -> Iterator[list]:
+    """The safetensors files of a Hub model or a local folder, opened; none where its weights are stored otherwise."""
+    from safetensors import safe_open
+
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(safe_open(file, framework="pt")) for file in _weight_files(name, revision)]
+
+
 def _weight_files(name: str, revision: str | None) -> list[str]:
     from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
     from transformers.utils.hub import get_checkpoint_shard_files
@@ -52,4 +58,4 @@ def _weight_files(name: str, revision: str | None) -> list[str]:
     if whole:
         return [whole]
     index = cached_file(resolve(name), SAFE_WEIGHTS_INDEX_NAME, **where)
-    return get_checkpoint_shard_files(resolve(name), index, revision=revision)[0]
+    return get_checkpoint_shard_files(resolve(name), index, revision=revision)[0] if index else []

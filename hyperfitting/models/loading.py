@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..hardware import use_all_cores
 from ..processes import local_rank
 from .quiet import disable_dropout
+from .ties import check_ties, with_true_ties
 
 
 def load_config(name: str | None, revision: str | None = None, trust_remote_code: bool = False):
@@ -34,7 +35,8 @@ def load_for_training(name: str, config, revision: str | None = None, trust_remo
     Raises:
         UserError: when there are no safetensors weights, they cannot be read, or they are not this model's.
     """
-    model = _load(name, config=config, revision=revision, trust_remote_code=trust_remote_code, dtype=torch.float32)
+    model = _load(name, revision, trust_remote_code, torch.float32, config)
+    check_ties(model, name)
     disable_dropout(model)
     return model
 
@@ -61,7 +63,7 @@ def load_for_inference(
         options = {"device_map": "auto", "max_memory": {gpu: torch.cuda.mem_get_info(gpu)[0] for gpu in group}}
     elif on_gpu:
         options = {"device_map": f"cuda:{rank}"}
-    return _load(name, revision=revision, trust_remote_code=trust_remote_code, dtype=kind, **options).eval()
+    return _load(name, revision, trust_remote_code, kind, **options).eval()
 
 
 def causal_lm() -> type:
@@ -74,11 +76,22 @@ def causal_lm() -> type:
     return AutoModelForCausalLM
 
 
-def _load(name: str, **options) -> nn.Module:
+def _load(
+    name: str, revision: str | None, trust_remote_code: bool, dtype: torch.dtype | str, config=None, **options
+) -> nn.Module:
+    source = dict(revision=revision, trust_remote_code=trust_remote_code)
+    config = config or load_config(name, **source)
     try:
         with explained(name, "--model"):
+            config = with_true_ties(config, _class_of(config), name, revision)
             model, found = causal_lm().from_pretrained(
-                resolve(name), use_safetensors=True, output_loading_info=True, **options
+                resolve(name),
+                config=config,
+                use_safetensors=True,
+                output_loading_info=True,
+                dtype=dtype,
+                **source,
+                **options,
             )
     except UserError as error:
         if "safetensors" in str(error):
@@ -88,6 +101,12 @@ def _load(name: str, **options) -> nn.Module:
         raise
     _check_weights(name, model, found)
     return model
+
+
+def _class_of(config) -> type | None:
+    """transformers' own class of the model that a config describes; None where the class comes with the checkpoint."""
+    found = causal_lm()._model_mapping.get(type(config), None)
+    return found[0] if isinstance(found, list | tuple) else found
 
 
 def convert_to_safetensors(name: str, revision: str | None, codec, folder: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ..models import check_no_dropout, disable_dropout, load_for_training
+from ..models import check_no_dropout, check_ties, disable_dropout, load_for_training
 from . import precision
 from .recipe import Recipe
 
@@ -12,13 +12,14 @@ def load_model(recipe: Recipe, config, given: nn.Module | None) -> nn.Module:
     """The recipe's model, or the one that was given: fp32, without dropout, checkpointed and compiled as the recipe says.
 
     Raises:
-        UserError: it cannot be loaded, or the given one is not fp32.
+        UserError: it cannot be loaded, or the given one is not fp32, or not what its config says.
     """
     if given is None:
         model = load_for_training(recipe.model, config, recipe.revision, recipe.trust_remote_code)
     else:
         model = given
         precision.check_fp32_source(model)
+        check_ties(model, recipe.model)
         disable_dropout(model)
     check_no_dropout(model)
     if recipe.gradient_checkpointing:
