@@ -25,6 +25,7 @@ from .loading import (
 from .quiet import (
     check_no_dropout,
     disable_dropout,
+    quieten,
 )
 from .ties import check_ties
 
@@ -44,6 +45,7 @@ __all__ = [
     "load_for_inference",
     "load_for_training",
     "model_fingerprint",
+    "quieten",
     "save_pretrained",
     "source_dtype",
     "stored_fingerprint",
