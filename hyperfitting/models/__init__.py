@@ -28,6 +28,7 @@ from .quiet import (
     quieten,
 )
 from .ties import check_ties
+from .unused import find_unused
 
 __all__ = [
     "DTYPES",
@@ -41,6 +42,7 @@ __all__ = [
     "convert_to_safetensors",
     "disable_dropout",
     "end_ids",
+    "find_unused",
     "load_config",
     "load_for_inference",
     "load_for_training",

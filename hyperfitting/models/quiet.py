@@ -94,7 +94,7 @@ def _logits(
 ) -> tuple[torch.Tensor, bool]:
     """fp32 logits of a pass without gradient, and whether it drew random numbers; the model is as before."""
     was, buffers = inner.training, [(buffer, buffer.clone()) for buffer in inner.buffers()]
-    with torch.no_grad(), _random_states_kept() as states, torch.compiler.set_stance("force_eager"):
+    with torch.no_grad(), random_states_kept() as states, torch.compiler.set_stance("force_eager"):
         model.train(training)
         torch.manual_seed(seed), random.seed(seed), np.random.seed(seed)
         before = states()
@@ -114,7 +114,7 @@ def _logits(
 
 
 @contextlib.contextmanager
-def _random_states_kept() -> Iterator[Callable[[], tuple]]:
+def random_states_kept() -> Iterator[Callable[[], tuple]]:
     """Inside, what is drawn changes nothing outside. Yields a function that gives all states of this process's generators."""
 
     def states() -> tuple:

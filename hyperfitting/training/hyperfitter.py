@@ -41,7 +41,7 @@ from .curves import draw_curves
 from .environment import describe_environment
 from .evaluation import Evaluation, evaluate, probe_records
 from .final_model import check_written_model, push_to_hub, write_model
-from .model import load_model, make_optimizer
+from .model import leave_unused_out, load_model, make_optimizer
 from .probe_pictures import draw_probe
 from .progress import Progress
 from .recipe import Recipe
@@ -165,6 +165,7 @@ class Hyperfitter:
             model = load_model(recipe, config, given)
             self.model_class, self.size = type(model), ModelSize.of(model)
             self.banned = sorted(end_ids(model, self.codec))
+            about_unused = leave_unused_out(self.accelerator, model, self._first_row(config), recipe.model)
             self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(recipe, model))
         precision.check_prepared(self.accelerator, self.model, self.optimizer, recipe)
         check_causal(self.model, recipe.model)
@@ -172,7 +173,7 @@ class Hyperfitter:
         self.train_rows = self.corpus.train.to(device)  # half a million tokens: no loader, no workers
         self.predictions = recipe.global_batch_size * (recipe.seq_len - 1)  # per optimizer step, over all processes
         inner = self.accelerator.unwrap_model(self.model)
-        notes = self._quieten(inner)
+        about_quiet = self._quieten(inner)
         self.model.train()
         self.loss_of, about_loss = choose_loss(self.model, inner, self.train_rows[:1], self.micro)
         self.losses = LateReader(device)
@@ -183,18 +184,20 @@ class Hyperfitter:
             if self.is_main:
                 self.recipe.save(self.run.recipe)  # what may change on the way, such as more epochs
         self.console.start(self)
-        for note in [*notes, about_loss] if about_loss else notes:
+        for note in filter(None, (about_unused, about_quiet, about_loss)):
             self.console.note(note)
 
-    def _quieten(self, inner: torch.nn.Module) -> list[str]:
+    def _first_row(self, config) -> torch.Tensor:
+        return self.corpus.train[:1, : window_of(config)]
+
+    def _quieten(self, inner: torch.nn.Module) -> str | None:
         """Keep what is random in training in evaluation mode; a sentence on it where there was something."""
-        row = self.train_rows[:1, : window_of(inner.config)]
+        row = self._first_row(inner.config).to(self.accelerator.device)
         kept = quieten(self.model, inner, row, self.recipe.model, agree=self._on_any_rank)
-        if not kept:
-            return []
-        return [
-            f"{', '.join(kept)}: kept in evaluation mode, because in training they are random, or compute something else than in inference"
-        ]
+        about = (
+            "kept in evaluation mode, because in training they are random, or compute something else than in inference"
+        )
+        return f"{', '.join(kept)}: {about}" if kept else None
 
     def _choose_rows(self, resume: str | Path | None) -> Corpus:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
