@@ -44,17 +44,21 @@ def check_model_folder(name: str, flag: str) -> None:
         raise UserError(f"{flag} {name} {_without_weights(folder, names)}")
 
 
-def check_no_pointers(folder: Path, name: str, flag: str) -> None:
-    """Refuse a folder in which Git-LFS pointers stand for files.
+def check_no_pointers(folder: Path, name: str, flag: str, weights: bool = True) -> None:
+    """Refuse a folder in which Git-LFS pointers stand for files; for weights too, or only for what a tokenizer reads.
 
     Raises:
         UserError: naming the files and how to get what they stand for.
     """
-    pointers = sorted(path.name for path in folder.iterdir() if path.is_file() and is_lfs_pointer(path))
+    files = [
+        path for path in folder.iterdir() if path.is_file() and (weights or not path.name.endswith(WEIGHTS + PICKLED))
+    ]
+    pointers = sorted(path.name for path in files if is_lfs_pointer(path))
     if pointers:
+        are = "are only pointers to the real files" if len(pointers) > 1 else "is only a pointer to the real file"
         raise UserError(
-            f"{flag} {name} was cloned without Git LFS: {_some(pointers)} only name the real file{'s' * (len(pointers) > 1)}; run "
-            "`git lfs install` and `git lfs pull` in it, or download it with `hf download`"
+            f"{flag} {name} was cloned without Git LFS: {_some(pointers)} {are}; run `git lfs install` and `git lfs pull` in it, or "
+            "download it with `hf download`"
         )
 
 
@@ -127,7 +131,7 @@ def _adapter(folder: Path) -> str:
     base = _json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not base:
         return f"is an adapter alone, which does not say what it was made for: load it onto its base model, {MERGE}"
-    gone = ", which does not exist here," if Path(base).is_absolute() and not Path(base).exists() else ""
+    gone = " (which does not exist here)" if Path(base).is_absolute() and not Path(base).exists() else ""
     return f"is an adapter alone, of the base model {base}{gone}: {MERGE}, or give the base model"
 
 

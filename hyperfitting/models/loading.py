@@ -9,6 +9,7 @@ from torch import nn
 from ..builtin import explained, resolve
 from ..errors import UserError
 from ..hardware import use_all_cores
+from ..model_folder import check_model_folder, check_not_quantised
 from ..processes import local_rank
 from .quiet import disable_dropout
 from .ties import check_ties, with_true_ties
@@ -24,8 +25,23 @@ def load_config(name: str | None, revision: str | None = None, trust_remote_code
 
     if name is None:
         raise UserError("no model: give --model a Hub id or a local folder")
+    check_model_folder(name, "--model")
     with explained(name, "--model"):
-        return AutoConfig.from_pretrained(resolve(name), revision=revision, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(resolve(name), revision=revision, trust_remote_code=trust_remote_code)
+        _check_no_adapter(name, revision)
+    return config
+
+
+def _check_no_adapter(name: str, revision: str | None) -> None:
+    """Refuse a Hub model that holds an adapter beside its weights, as `check_model_folder` does a local one."""
+    from transformers.utils import cached_file
+
+    quiet = {f"_raise_exceptions_for_{what}": False for what in ("gated_repo", "missing_entries", "connection_errors")}
+    if cached_file(resolve(name), "adapter_config.json", revision=revision, **quiet):
+        raise UserError(
+            f"{name!r} holds an adapter (adapter_config.json) beside a whole model, and whether it is applied would depend on whether peft "
+            "is installed: download it, and merge the adapter or remove its files"
+        )
 
 
 def load_for_training(name: str, config, revision: str | None = None, trust_remote_code: bool = False) -> nn.Module:
@@ -35,6 +51,7 @@ def load_for_training(name: str, config, revision: str | None = None, trust_remo
     Raises:
         UserError: when there are no safetensors weights, they cannot be read, or they are not this model's.
     """
+    check_not_quantised(config, name)
     model = _load(name, revision, trust_remote_code, torch.float32, config)
     check_ties(model, name)
     disable_dropout(model)
