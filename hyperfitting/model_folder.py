@@ -13,10 +13,10 @@ PICKLED = (".bin", ".bin.index.json", ".pt", ".pth")
 MERGE = "merge it first (peft: `model.merge_and_unload().save_pretrained(FOLDER)`) and give the merged folder"
 
 
-def check_model_folder(name: str, flag: str) -> None:
+def check_model_folder(name: str, flag: str, weights: bool = True) -> None:
     """Refuse a path that holds no model that can be loaded: Git-LFS pointers, adapters, GGUF, the folder of a run, …
 
-    Hub ids, and folders in which nothing is wrong at a glance, pass.
+    Hub ids, and folders in which nothing is wrong at a glance, pass. `weights`: whether they are needed.
 
     Raises:
         UserError: saying what the path is and what to give instead.
@@ -27,7 +27,7 @@ def check_model_folder(name: str, flag: str) -> None:
     if not folder.is_dir():
         return
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}  # ._x is what macOS adds to an x
-    check_no_pointers(folder, name, flag)
+    check_no_pointers(folder, name, flag, weights)
     if "config.json" not in names:
         raise UserError(f"{flag} {name} {_without_config(folder, names)}")
     if "adapter_config.json" in names:
@@ -40,7 +40,7 @@ def check_model_folder(name: str, flag: str) -> None:
             f"{flag} {name} holds weights that MLX quantised: give the folder of the original weights, or those that "
             "`mlx_lm.convert --dequantize` makes"
         )
-    if not any(one.endswith(WEIGHTS) for one in names) and not any(one.endswith(PICKLED) for one in names):
+    if weights and not any(one.endswith(WEIGHTS + PICKLED) for one in names):
         raise UserError(f"{flag} {name} {_without_weights(folder, names)}")
 
 

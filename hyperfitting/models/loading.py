@@ -15,8 +15,8 @@ from .quiet import disable_dropout
 from .ties import check_ties, with_true_ties
 
 
-def load_config(name: str | None, revision: str | None = None, trust_remote_code: bool = False):
-    """The transformers config of a Hub id or local folder, alone: no weights are read.
+def load_config(name: str | None, revision: str | None = None, trust_remote_code: bool = False, weights: bool = True):
+    """The transformers config of a Hub id or local folder, alone: no weights are read, and with `weights` False none need be there.
 
     Raises:
         UserError: when the model does not exist or is not readable.
@@ -25,7 +25,7 @@ def load_config(name: str | None, revision: str | None = None, trust_remote_code
 
     if name is None:
         raise UserError("no model: give --model a Hub id or a local folder")
-    check_model_folder(name, "--model")
+    check_model_folder(name, "--model", weights)
     with explained(name, "--model"):
         config = AutoConfig.from_pretrained(resolve(name), revision=revision, trust_remote_code=trust_remote_code)
         _check_no_adapter(name, revision)
