@@ -119,7 +119,8 @@ def make_tower(tiny) -> Path:
         vision_config=dict(num_hidden_layers=1, image_size=28, patch_size=14, **sizes),
         **ids,
     )
-    Gemma3ForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(tiny / "tower")
+    if not (tiny / "tower").exists():
+        Gemma3ForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(tiny / "tower")
     AutoTokenizer.from_pretrained(tiny / "fp32").save_pretrained(tiny / "tower")
     return tiny / "tower"
 

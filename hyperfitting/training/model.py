@@ -20,6 +20,11 @@ def load_model(recipe: Recipe, config, given: nn.Module | None) -> nn.Module:
         model = load_for_training(recipe.model, config, recipe.revision, recipe.trust_remote_code)
     else:
         model = given
+        if getattr(model, "_hf_peft_config_loaded", False) or hasattr(model, "peft_config"):
+            raise UserError(
+                f"the model that was given ({type(model).__name__}) holds adapters, which final/ would not: give it without them, or what "
+                "peft's merge_and_unload() makes of it"
+            )
         precision.check_fp32_source(model)
         check_ties(model, recipe.model)
         disable_dropout(model)
