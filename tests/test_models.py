@@ -128,6 +128,19 @@ def test_a_given_model_that_is_not_tied_as_its_config_says_is_refused(tiny, copy
         Hyperfitter(model, tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
 
 
+def test_a_model_that_would_not_load_again_is_refused(tiny, tmp_path):
+    from transformers import MllamaForCausalLM
+    from transformers.models.mllama.configuration_mllama import MllamaTextConfig
+
+    sizes = dict(vocab_size=320, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    text = MllamaTextConfig(**sizes, num_key_value_heads=2, cross_attention_layers=[1], pad_token_id=0)
+    model = MllamaForCausalLM(text)
+    with pytest.raises(
+        UserError, match="is loaded as MllamaForCausalLM, which transformers saves as 'mllama_text_model' and can"
+    ):
+        Hyperfitter(model, tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
+
+
 def test_a_part_that_is_not_used_is_said(copy):
     folder = copy(lambda weights: weights | {"vision_tower.encoder.0.weight": torch.ones(3)})
     with pytest.warns(UserWarning, match="parts that are not used here are left out: vision_tower.encoder"):

@@ -16,6 +16,7 @@ from .fingerprints import (
 )
 from .loading import (
     causal_lm,
+    check_loads_again,
     convert_to_safetensors,
     load_config,
     load_for_inference,
@@ -35,6 +36,7 @@ __all__ = [
     "ModelSize",
     "causal_lm",
     "check_causal",
+    "check_loads_again",
     "check_no_dropout",
     "check_ties",
     "check_vocabulary",

@@ -53,6 +53,7 @@ def load_for_training(name: str, config, revision: str | None = None, trust_remo
     """
     check_not_quantised(config, name)
     model = _load(name, revision, trust_remote_code, torch.float32, config)
+    check_loads_again(model, name)
     check_ties(model, name)
     disable_dropout(model)
     return model
@@ -118,6 +119,20 @@ def _load(
         raise
     _check_weights(name, model, found)
     return model
+
+
+def check_loads_again(model: nn.Module, name: str) -> None:
+    """Refuse a model that transformers could not load once it is saved: of some models for text and images it loads the part for text,
+    under a config of its own that no causal LM is known by.
+
+    Raises:
+        UserError: naming model and class.
+    """
+    if type(model.config).__module__.startswith("transformers.") and _class_of(model.config) is None:
+        raise UserError(
+            f"{name!r} is loaded as {type(model).__name__}, which transformers saves as {model.config.model_type!r} and cannot load again as "
+            "a causal LM: give --model a model for text alone"
+        )
 
 
 def _class_of(config) -> type | None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from ..models import check_no_dropout, check_ties, disable_dropout, find_unused, load_for_training
+from ..models import check_loads_again, check_no_dropout, check_ties, disable_dropout, find_unused, load_for_training
 from . import precision
 from .launching import strategy_of
 from .recipe import Recipe
@@ -26,6 +26,7 @@ def load_model(recipe: Recipe, config, given: nn.Module | None) -> nn.Module:
                 "peft's merge_and_unload() makes of it"
             )
         precision.check_fp32_source(model)
+        check_loads_again(model, recipe.model)
         check_ties(model, recipe.model)
         disable_dropout(model)
     check_no_dropout(model)
