@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from hyperfitting import Hyperfitter, UserError
 from hyperfitting.codec import load_codec
-from hyperfitting.generation import GenerationRunner
+from hyperfitting.commands import score
+from hyperfitting.generation import Context, GenerationRunner
 from hyperfitting.models import (
     check_causal,
     end_ids,
@@ -46,6 +47,10 @@ def without(*names):
 
 def renamed(weights):
     return {name.replace("model.layers", "transformer.h"): weight for name, weight in weights.items()}
+
+
+def renamed_head(weights):
+    return {name.replace("model.embed_tokens", "lm_head"): weight for name, weight in weights.items()}
 
 
 WRONG = {
@@ -106,6 +111,18 @@ def test_a_head_that_is_stored_twice(value, copy):
         return
     model = load_for_inference(folder, "float32")
     assert model.config.tie_word_embeddings and model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize(
+    "change", [tied_to(torch.clone), renamed_head], ids=["the same twice", "under the other's name"]
+)
+def test_texts_of_a_model_that_stores_ties_otherwise_are_scored_with_it(change, tiny, copy, tmp_path):
+    """Its folder's fingerprint is not that of the model in memory, which holds what is tied once."""
+    folder = copy(change)
+    runner = GenerationRunner(folder, "greedy", output_dir=tmp_path / "g", max_length=12)
+    runner.run([Context("a", "b", (1, 2, 3, 4), (5, 6, 7, 8))])
+    words = [tmp_path / "g", "--model_scores", "--metrics", "loss_original", "--output_dir", tmp_path / "scores"]
+    assert score.main([str(word) for word in words]) == 0
 
 
 def test_ties_that_only_some_tensors_break_are_refused(copy):
