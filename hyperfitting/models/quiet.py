@@ -58,7 +58,9 @@ def quieten(
         UserError: one pass is random in evaluation mode too, or training differs and no class of modules is the reason.
     """
     expected, always_drawn = _logits(model, inner, row, training=False)
-    if agree(always_drawn) and agree(not torch.equal(expected, _logits(model, inner, row, training=False, seed=1)[0])):
+    again, _ = _logits(model, inner, row, training=False, seed=1)
+    noise, close = float((again - expected).abs().max()), SAME * float(expected.abs().max())
+    if agree(always_drawn and noise > close):
         raise UserError(
             f"{name!r} ({type(inner).__name__}) is random in inference too: two passes of one row differ, so neither its losses nor "
             "its texts could be repeated; give --model another model"
@@ -67,7 +69,8 @@ def quieten(
     def differs(held: list[type]) -> bool:
         with _held(inner, held):
             logits, drawn = _logits(model, inner, row, training=True)
-        far = bool((logits - expected).abs().max() > SAME * expected.abs().max())
+        # Kernels of a GPU may add in another order each time, which is what `noise` then is.
+        far = float((logits - expected).abs().max()) > max(close, 10 * noise)
         return agree(far or (drawn and not always_drawn))
 
     if not differs([]):

@@ -57,16 +57,22 @@ def leave_unused_out(accelerator, model: nn.Module, row: torch.Tensor, name: str
     from accelerate.utils import broadcast_object_list
 
     sharded = any(hasattr(parameter, "ds_id") for parameter in model.parameters())
+    by_fsdp = strategy_of(accelerator) == "fsdp"
     found = [set(), set()]
     if sharded or accelerator.is_main_process:  # under FSDP2 the others may hold no weights
-        if not sharded and strategy_of(accelerator) != "fsdp":  # which may have no room for it
+        if not sharded and not by_fsdp:  # which may have no room for it
             model.to(accelerator.device)  # where `prepare` puts it
-        found = list(find_unused(model, row.to(next(model.parameters()).device)))
+        try:
+            found = list(find_unused(model, row.to(next(model.parameters()).device)))
+        except Exception:  # such as a kernel for GPUs, while the model is on the CPU
+            if not by_fsdp:  # which can do without the answer
+                raise
     if accelerator.num_processes > 1:
         broadcast_object_list(found)
     unused, sometimes = found
     if sometimes and accelerator.num_processes > 1:
-        if sharded or strategy_of(accelerator) == "fsdp":
+        plugin = accelerator.state.deepspeed_plugin
+        if by_fsdp or (plugin and plugin.zero_stage == 3):
             raise UserError(
                 f"{name!r} runs some modules for some tokens alone ({_parts(sometimes)}), and under ZeRO-3 and FSDP2 ranks would wait for "
                 "each other there: use ddp, zero1 or zero2"
