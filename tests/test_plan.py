@@ -157,6 +157,8 @@ def test_a_matrix_rate_is_measured_in_seconds_of_the_clock_it_is_given():
             {"parallelism_config": {"dp_replicate_size": 2, "dp_shard_size": 4}},
             "dp_replicate_size 2, dp_shard_size 4 on 2",
         ),
+        ({"ipex_config": {"ipex": False}}, "cannot be read: .*unknown keys.*ipex_config"),  # of an older Accelerate
+        ({"distributed_type": "TWO_OF_THEM"}, "cannot be read"),
         ({"parallelism_config": {"dp_shard_size": 2}}, None),
         ({"parallelism_config": {}}, None),
     ],

@@ -55,7 +55,10 @@ def _interpret(args, cwd: Path) -> LaunchRequest:
     path = cwd / file if file else None
     if path is not None and not path.is_file():
         raise UserError(f"accelerate config {file} does not exist")
-    config = load_config_from_file(str(path)) if path else None
+    try:
+        config = load_config_from_file(str(path)) if path else None
+    except Exception as error:  # whatever Accelerate raises of a file that is no YAML, or of another version
+        raise UserError(f"accelerate config {file} cannot be read: {' '.join(str(error).split())[:300]}") from error
     asked = str(getattr(config, "distributed_type", "NO")).rpartition(".")[2]
     # With neither a file nor a number `accelerate launch` takes every GPU there is: what came out is what was asked for.
     processes = args.num_processes or getattr(config, "num_processes", None) or world_size()
