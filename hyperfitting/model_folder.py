@@ -152,7 +152,10 @@ def _without_weights(folder: Path, names: set[str]) -> str:
     other = [one for one in names if one.endswith((".h5", ".msgpack", ".onnx", ".nemo", ".npz", ".ckpt.index"))]
     if other:
         return f"holds {_some(sorted(other))} and no weights of PyTorch: give a folder with safetensors weights"
-    return f"has a config.json and no weights (it holds {_some(sorted(names))}): copy its *.safetensors files there"
+    return (
+        f"has a config.json and no weights (it holds {_some(sorted(names))}), so it cannot be loaded: give --model a folder with "
+        "*.safetensors files as well"
+    )
 
 
 def _json(path: Path) -> dict:

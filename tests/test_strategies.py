@@ -113,7 +113,7 @@ def test_the_saved_model_is_whole(strategy, tiny, reference):
 def test_what_gets_no_gradient_from_text_is_left_out_and_saved_as_it_was(strategy, tiny):
     _, facts, folder = strategy
     before, after = (load_file(path / "model.safetensors") for path in (tiny / "tower", folder / "tower" / "final"))
-    assert before.keys() == after.keys() and [len(facts[run]["losses"]) for run in ("tower", "tower_resumed")] == [4, 8]
+    assert before.keys() == after.keys() and [len(facts[run]["losses"]) for run in ("tower", "tower_resumed")] == [1, 2]
     for name in before:
         of_images = "vision_tower" in name or "multi_modal_projector" in name
         assert torch.equal(before[name], after[name]) == of_images, name
