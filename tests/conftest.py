@@ -105,6 +105,26 @@ def tiny(tmp_path_factory):
     return folder
 
 
+def make_tower(tiny) -> Path:
+    """The folder of a model of text and images, which is used for text alone: `tower` beside the tiny models."""
+    import torch
+    from transformers import AutoTokenizer, Gemma3Config, Gemma3ForConditionalGeneration
+
+    sizes = dict(hidden_size=32, intermediate_size=48, num_attention_heads=2)
+    text = dict(num_hidden_layers=2, num_key_value_heads=1, head_dim=16, max_position_embeddings=128, sliding_window=16)
+    ids = dict(image_token_index=319, boi_token_index=318, eoi_token_index=317, mm_tokens_per_image=4)
+    torch.manual_seed(0)
+    config = Gemma3Config(
+        text_config=dict(vocab_size=320, bos_token_id=0, eos_token_id=0, pad_token_id=None, **sizes, **text),
+        vision_config=dict(num_hidden_layers=1, image_size=28, patch_size=14, **sizes),
+        **ids,
+    )
+    if not (tiny / "tower").exists():
+        Gemma3ForConditionalGeneration(config).to(torch.bfloat16).save_pretrained(tiny / "tower")
+    AutoTokenizer.from_pretrained(tiny / "fp32").save_pretrained(tiny / "tower")
+    return tiny / "tower"
+
+
 TINY_RECIPE = {
     "seq_len": 64,
     "num_train": 32,
@@ -144,6 +164,8 @@ def strategy_facts(tiny, tmp_path_factory):
 
     @functools.cache
     def launch(name):
+        if not (tiny / "tower").exists():
+            make_tower(tiny)
         folder = tmp_path_factory.mktemp(name)
         config = ["--config_file", f"accelerate_configs/{name}.yaml", "--num_processes", 2]
         done = run([*LAUNCH, *config, "tests/strategy_worker.py", tiny, folder], OMP_NUM_THREADS=None)

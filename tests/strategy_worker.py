@@ -120,6 +120,9 @@ def main() -> None:
         "accumulated": fit("accumulated", per_device_train_batch_size=2, epochs=5),
         "bf16": fit("bf16", model=str(tiny / "bf16"), precision="bf16", learning_rate=1e-6, epochs=1, num_train=40),
     }
+    tower = dict(model=str(tiny / "tower"), precision="bf16", probe_contexts=0, num_train=8, save_steps=1)
+    facts["tower"] = fit("tower", epochs=1, **tower)
+    facts["tower_resumed"] = fit("tower", epochs=2, resume="auto", **tower)
     facts["resumed"] = fit("plain", resume=str(output / "plain" / "checkpoints" / "step_0000020"))
     if is_main_process():
         (output / "facts.json").write_text(json.dumps(facts))

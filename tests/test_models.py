@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, BertConfig, BertLMHeadModel
 
 from hyperfitting import Hyperfitter, UserError
 from hyperfitting.codec import load_codec
-from hyperfitting.generation import GenerationRunner
+from hyperfitting.commands import score
+from hyperfitting.generation import Context, GenerationRunner
 from hyperfitting.models import (
     check_causal,
     end_ids,
@@ -20,6 +21,7 @@ from hyperfitting.models import (
     model_fingerprint,
     stored_fingerprint,
 )
+from hyperfitting.models.ties import with_true_ties
 from hyperfitting.training.evaluation import greedy_continuations
 from hyperfitting.training.unsharding import unsharded_copy
 
@@ -47,6 +49,10 @@ def renamed(weights):
     return {name.replace("model.layers", "transformer.h"): weight for name, weight in weights.items()}
 
 
+def renamed_head(weights):
+    return {name.replace("model.embed_tokens", "lm_head"): weight for name, weight in weights.items()}
+
+
 WRONG = {
     "a tensor missing": (dict(tensors=without("model.norm.weight")), r"1 are missing \(model.norm.weight\)"),
     "another naming": (dict(tensors=renamed), "18 are missing"),
@@ -67,6 +73,89 @@ def test_weights_that_do_not_fit_their_config_are_refused(mistake, copy):
         load_for_inference(str(folder), "float32")
     with pytest.raises(UserError, match=message):
         load_for_training(str(folder), load_config(str(folder)))
+
+
+def tied_to(value):
+    """A change of tensors: store an output layer beside the embeddings that the config ties it to."""
+    return lambda weights: weights | {"lm_head.weight": value(weights["model.embed_tokens.weight"])}
+
+
+TINY_FIT = dict(seq_len=32, num_train=8, num_validation=2, epochs=1, learning_rate=1e-3, probe_contexts=0)
+
+
+def test_a_head_that_the_config_ties_and_the_file_does_not_is_trained_and_saved(tiny, copy, tmp_path):
+    """transformers loads what the file holds; a model built of that config would be tied, and another one."""
+    folder = copy(tied_to(lambda weight: weight.flip(0)))
+    with pytest.warns(UserWarning, match="ties lm_head.weight to the embeddings, but its file holds other values"):
+        result = Hyperfitter(folder, dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
+    ids = torch.arange(6)[None]
+    with pytest.warns(UserWarning, match="holds other values"):
+        assert torch.equal(
+            load_for_inference(str(folder), "float32")(ids).logits,
+            AutoModelForCausalLM.from_pretrained(folder)(ids).logits,
+        )
+    final = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "final")
+    assert result.after["train_loss"] < result.before["train_loss"] and not final.config.tie_word_embeddings
+    source = load_file(folder / "model.safetensors")
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        moved = (final.get_parameter(name) - source[name]).abs()
+        assert 0 < moved.max() < 2e-3, name  # two steps' worth: each is trained from its own values
+
+
+@pytest.mark.parametrize("value", [torch.clone, lambda weight: weight[:, :0]], ids=["the same twice", "another shape"])
+def test_a_head_that_is_stored_twice(value, copy):
+    folder = str(copy(tied_to(value)))
+    if value is not torch.clone:
+        with pytest.raises(UserError, match="holds other values|cannot be loaded"):
+            load_for_inference(folder, "float32")
+        return
+    model = load_for_inference(folder, "float32")
+    assert model.config.tie_word_embeddings and model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize(
+    "change", [tied_to(torch.clone), renamed_head], ids=["the same twice", "under the other's name"]
+)
+def test_texts_of_a_model_that_stores_ties_otherwise_are_scored_with_it(change, tiny, copy, tmp_path):
+    """Its folder's fingerprint is not that of the model in memory, which holds what is tied once."""
+    folder = copy(change)
+    runner = GenerationRunner(folder, "greedy", output_dir=tmp_path / "g", max_length=12)
+    runner.run([Context("a", "b", (1, 2, 3, 4), (5, 6, 7, 8))])
+    words = [tmp_path / "g", "--model_scores", "--metrics", "loss_original", "--output_dir", tmp_path / "scores"]
+    assert score.main([str(word) for word in words]) == 0
+
+
+def test_ties_that_only_some_tensors_break_are_refused(copy):
+    class Three:
+        _tied_weights_keys = {
+            "lm_head.weight": "model.embed_tokens.weight",
+            "encoder.weight": "model.embed_tokens.weight",
+        }
+
+    folder = str(copy(tied_to(lambda weight: weight + 1)))
+    with pytest.raises(
+        UserError, match="holds another value of lm_head.weight alone: set tie_word_embeddings to false"
+    ):
+        with_true_ties(load_config(folder), Three, folder)
+
+
+def test_a_given_model_that_is_not_tied_as_its_config_says_is_refused(tiny, copy, tmp_path):
+    model = AutoModelForCausalLM.from_pretrained(copy(tied_to(lambda weight: -weight)))
+    with pytest.raises(UserError, match="ties lm_head.weight to other tensors, but the model holds other values"):
+        Hyperfitter(model, tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
+
+
+def test_a_model_that_would_not_load_again_is_refused(tiny, tmp_path):
+    from transformers import MllamaForCausalLM
+    from transformers.models.mllama.configuration_mllama import MllamaTextConfig
+
+    sizes = dict(vocab_size=320, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    text = MllamaTextConfig(**sizes, num_key_value_heads=2, cross_attention_layers=[1], pad_token_id=0)
+    model = MllamaForCausalLM(text)
+    with pytest.raises(
+        UserError, match="is loaded as MllamaForCausalLM, which transformers saves as 'mllama_text_model' and can"
+    ):
+        Hyperfitter(model, tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", **TINY_FIT).fit()
 
 
 def test_a_part_that_is_not_used_is_said(copy):

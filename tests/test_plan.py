@@ -4,13 +4,15 @@ import re
 
 import pytest
 import torch
+import yaml
 
 from hyperfitting import Recipe, UserError, hardware
+from hyperfitting.builtin import ACCELERATE_CONFIGS
 from hyperfitting.commands.hyperfit import main
 from hyperfitting.hardware import GPUS, Rates
 from hyperfitting.models import ModelSize
 from hyperfitting.planning.cost_model import Layout, step_flops, step_time
-from hyperfitting.training.launching import LaunchRequest
+from hyperfitting.training.launching import LaunchRequest, read_accelerate_config
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -143,3 +145,33 @@ def test_the_rates_of_a_cpu_are_shared_by_its_processes(monkeypatch):
 def test_a_matrix_rate_is_measured_in_seconds_of_the_clock_it_is_given():
     now = itertools.count(step=0.5)  # every reading is half a second later
     assert hardware.matmul_rate(torch.float32, clock=lambda: next(now)) == 2 * 256**3 / 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distributed_type": "MULTI_CPU", "use_cpu": True}, "is of type MULTI_CPU.*starts one process here, not 2"),
+        ({"parallelism_config": {"tp_size": 2}}, "asks for tp_size 2 on 2 process.*leave parallelism_config out"),
+        ({"parallelism_config": {"cp_size": 2, "dp_shard_size": 1}}, "asks for cp_size 2"),
+        (
+            {"parallelism_config": {"dp_replicate_size": 2, "dp_shard_size": 4}},
+            "dp_replicate_size 2, dp_shard_size 4 on 2",
+        ),
+        ({"ipex_config": {"ipex": False}}, "cannot be read: .*unknown keys.*ipex_config"),  # of an older Accelerate
+        ({"distributed_type": "TWO_OF_THEM"}, "cannot be read"),
+        ({"parallelism_config": {"dp_shard_size": 2}}, None),
+        ({"parallelism_config": {}}, None),
+    ],
+)
+def test_a_config_that_no_run_can_use_is_refused_by_the_plan_as_well(changes, message, tmp_path):
+    facts = yaml.safe_load((ACCELERATE_CONFIGS / "fsdp2.yaml").read_text()) | {"num_processes": 2} | changes
+    sizes = facts.get("parallelism_config", {})
+    facts |= (
+        {"parallelism_config": {f"parallelism_config_{name}": size for name, size in sizes.items()}} if sizes else {}
+    )
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(facts))
+    if message is None:
+        assert read_accelerate_config(tmp_path / "config.yaml").num_processes == 2
+        return
+    with pytest.raises(UserError, match=message):
+        read_accelerate_config(tmp_path / "config.yaml")

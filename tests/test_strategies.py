@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import read_losses, run
 from killing import command, kill_all, read_whole_losses, start_and_wait_for
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hyperfitting import Corpus
@@ -107,6 +108,15 @@ def test_the_saved_model_is_whole(strategy, tiny, reference):
     assert measure_rows(model, rows, 8)[:, 0].mean().item() == pytest.approx(after["validation_loss"], abs=1e-4)
     assert AutoTokenizer.from_pretrained(final).get_vocab() == AutoTokenizer.from_pretrained(tiny / "fp32").get_vocab()
     assert AutoModelForCausalLM.from_pretrained(folder / "bf16" / "final").dtype == torch.bfloat16
+
+
+def test_what_gets_no_gradient_from_text_is_left_out_and_saved_as_it_was(strategy, tiny):
+    _, facts, folder = strategy
+    before, after = (load_file(path / "model.safetensors") for path in (tiny / "tower", folder / "tower" / "final"))
+    assert before.keys() == after.keys() and [len(facts[run]["losses"]) for run in ("tower", "tower_resumed")] == [1, 2]
+    for name in before:
+        of_images = "vision_tower" in name or "multi_modal_projector" in name
+        assert torch.equal(before[name], after[name]) == of_images, name
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("single", 0.0), ("zero2", 0.0), ("zero3", 1e-6)])

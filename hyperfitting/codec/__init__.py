@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 from ..builtin import explained, resolve
+from ..errors import UserError
+from ..model_folder import check_model_folder, check_no_pointers
 from .base import Codec, DocumentError
 from .text import TextCodec, word_starts
+
+TOKENIZER_FILES = ("*token*", "vocab*", "*.model", "spiece*", "preprocessor_config.json")
 
 __all__ = ["Codec", "DocumentError", "TextCodec", "as_codec", "load_codec", "word_starts"]
 
@@ -30,14 +34,25 @@ def load_codec(
 
     name, flag = (tokenizer, "--tokenizer") if tokenizer else (model, "--model")
     where = resolve(name), None if tokenizer else revision
-    with explained(name, flag):
-        if _holds_imagegpt(*where):
-            from .images import ImageCodec
+    folder = Path(where[0])
+    if folder.is_dir():
+        check_no_pointers(folder, name, flag, weights=False)
+    try:
+        with explained(name, flag):
+            if _holds_imagegpt(*where):
+                from .images import ImageCodec
 
-            return ImageCodec.load(*where)
-        return TextCodec(
-            AutoTokenizer.from_pretrained(where[0], revision=where[1], trust_remote_code=trust_remote_code)
-        )
+                return ImageCodec.load(*where)
+            return TextCodec(
+                AutoTokenizer.from_pretrained(where[0], revision=where[1], trust_remote_code=trust_remote_code)
+            )
+    except UserError:
+        if folder.exists() and not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES):
+            check_model_folder(name, flag)
+            raise UserError(
+                f"{flag} {name} holds no tokenizer, such as tokenizer.json: give one with --tokenizer"
+            ) from None
+        raise
 
 
 def _holds_imagegpt(name: str, revision: str | None) -> bool:

@@ -103,4 +103,9 @@ def _spell_out_switches(words: list[str], kinds: dict) -> list[str]:
 
 def _unknown_flag(word: str, known: list[str]) -> str:
     name = word.lstrip("-").split("=")[0]
+    if name in ("local_rank", "local-rank"):  # what DeepSpeed's launcher and torch.distributed.launch add
+        return (
+            "--local_rank comes from a launcher that knows nothing of accelerate configs: start with `accelerate launch --config_file "
+            "accelerate_configs/zero2.yaml --num_processes N`, then the script and its flags"
+        )
     return f"unknown flag --{name}{nearest(name, known)}".replace("did you mean '", "did you mean '--")

@@ -52,7 +52,7 @@ def print_plan(recipe: Recipe, cpu: bool = False) -> None:
         UserError: when the recipe cannot run in the chosen layout.
     """
     console = make_console(soft_wrap=True)
-    config = load_config(recipe.model, recipe.revision, recipe.trust_remote_code)
+    config = load_config(recipe.model, recipe.revision, recipe.trust_remote_code, weights=False)
     recipe.check_window(config)
     trackers_of(recipe)
     size = ModelSize.of_config(config, recipe.trust_remote_code)

@@ -74,12 +74,13 @@ def _model_of(texts: GenerationSet) -> tuple[str, str | None]:
 
 
 def _load(name: str, revision: str | None, sets: Sequence[GenerationSet], dtype: str, trust_remote_code: bool):
-    from ..models import check_vocabulary, check_window, load_for_inference, model_fingerprint
+    from ..models import check_vocabulary, check_window, load_for_inference, model_fingerprint, stored_fingerprint
 
     model = load_for_inference(name, dtype, revision=revision, trust_remote_code=trust_remote_code)
     for texts in sets:
         made_by, same_dtype = texts.manifest.get("model_fingerprint"), texts.manifest.get("dtype") == dtype
-        if same_dtype and made_by != model_fingerprint(model):
+        # A folder may hold twice what the model ties: then its fingerprint is not that of the loaded model.
+        if same_dtype and made_by != model_fingerprint(model) and made_by != stored_fingerprint(name, revision):
             raise UserError(f"{name} is not the model that made {texts.name!r}: it was changed since")
         whole = [[*t.context_ids, *t.ids, *(t.reference_ids or ())] for t in texts.texts]
         check_vocabulary(model.config, max(map(max, whole)), f"the texts of {texts.name!r}")

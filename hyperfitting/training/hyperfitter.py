@@ -15,7 +15,17 @@ from ..errors import TrainingError, UserError
 from ..files import write_atomically
 from ..generation.engines import ChosenOnce
 from ..host_memory import kept_memory
-from ..models import DTYPES, ModelSize, check_causal, check_vocabulary, end_ids, load_config, source_dtype
+from ..models import (
+    DTYPES,
+    ModelSize,
+    check_causal,
+    check_vocabulary,
+    end_ids,
+    load_config,
+    quieten,
+    source_dtype,
+    window_of,
+)
 from ..processes import is_main_process
 from . import launching, precision
 from .checkpoint import (
@@ -32,7 +42,7 @@ from .curves import draw_curves
 from .environment import describe_environment
 from .evaluation import Evaluation, evaluate, probe_records
 from .final_model import check_written_model, push_to_hub, write_model
-from .model import load_model, make_optimizer
+from .model import leave_unused_out, load_model, make_optimizer
 from .probe_pictures import draw_probe
 from .progress import Progress
 from .recipe import Recipe
@@ -156,15 +166,16 @@ class Hyperfitter:
             model = load_model(recipe, config, given)
             self.model_class, self.size = type(model), ModelSize.of(model)
             self.banned = sorted(end_ids(model, self.codec))
+            about_unused = leave_unused_out(self.accelerator, model, self._first_row(config), recipe.model)
             self.model, self.optimizer = self.accelerator.prepare(model, make_optimizer(recipe, model))
         precision.check_prepared(self.accelerator, self.model, self.optimizer, recipe)
         check_causal(self.model, recipe.model)
-        self.model.train()
-
         device = self.accelerator.device
         self.train_rows = self.corpus.train.to(device)  # half a million tokens: no loader, no workers
         self.predictions = recipe.global_batch_size * (recipe.seq_len - 1)  # per optimizer step, over all processes
         inner = self.accelerator.unwrap_model(self.model)
+        about_quiet = self._quieten(inner)
+        self.model.train()
         self.loss_of, about_loss = choose_loss(self.model, inner, self.train_rows[:1], self.micro)
         self.losses = LateReader(device)
         self.probe_engine = ChosenOnce(self.console.note)
@@ -175,8 +186,20 @@ class Hyperfitter:
             if self.is_main:
                 self.recipe.save(self.run.recipe)  # what may change on the way, such as more epochs
         self.console.start(self)
-        if about_loss:
-            self.console.note(about_loss)
+        for note in filter(None, (about_unused, about_quiet, about_loss)):
+            self.console.note(note)
+
+    def _first_row(self, config) -> torch.Tensor:
+        return self.corpus.train[:1, : window_of(config)]
+
+    def _quieten(self, inner: torch.nn.Module) -> str | None:
+        """Keep what is random in training in evaluation mode; a sentence on it where there was something."""
+        row = self._first_row(inner.config).to(self.accelerator.device)
+        kept = quieten(self.model, inner, row, self.recipe.model, agree=self._on_any_rank)
+        about = (
+            "kept in evaluation mode, because in training they are random, or compute something else than in inference"
+        )
+        return f"{', '.join(kept)}: {about}" if kept else None
 
     def _choose_rows(self, resume: str | Path | None) -> Corpus:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
@@ -355,8 +378,7 @@ class Hyperfitter:
 
     def _check_finite(self) -> None:
         """Stop the run before anything is saved whose weights are not all numbers; collective."""
-        finite = torch.tensor([precision.all_finite(self.model)], device=self.accelerator.device)
-        if not self.accelerator.gather(finite).all():
+        if self._on_any_rank(not precision.all_finite(self.model)):
             self._stop_non_finite(self.progress.step - 1, "a weight is not finite after the update")
 
     def _write_model(self, folder: Path) -> None:
@@ -428,6 +450,9 @@ class Hyperfitter:
 
     def _poll(self) -> None:
         """Raise Interrupted on every rank if one is told to stop; collective."""
-        flag = torch.tensor([self._is_told_to_stop()], device=self.accelerator.device)
-        if self.accelerator.gather(flag).any():
+        if self._on_any_rank(self._is_told_to_stop()):
             raise Interrupted
+
+    def _on_any_rank(self, flag: bool) -> bool:
+        """Whether a flag is true on any rank; collective."""
+        return bool(self.accelerator.gather(torch.tensor([flag], device=self.accelerator.device)).any())

@@ -6,6 +6,7 @@ trains with DDP, and some combinations start one process, or two that never exch
 """
 
 import contextlib
+import math
 import os
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,10 +55,14 @@ def _interpret(args, cwd: Path) -> LaunchRequest:
     path = cwd / file if file else None
     if path is not None and not path.is_file():
         raise UserError(f"accelerate config {file} does not exist")
-    config = load_config_from_file(str(path)) if path else None
+    try:
+        config = load_config_from_file(str(path)) if path else None
+    except Exception as error:  # whatever Accelerate raises of a file that is no YAML, or of another version
+        raise UserError(f"accelerate config {file} cannot be read: {' '.join(str(error).split())[:300]}") from error
     asked = str(getattr(config, "distributed_type", "NO")).rpartition(".")[2]
     # With neither a file nor a number `accelerate launch` takes every GPU there is: what came out is what was asked for.
     processes = args.num_processes or getattr(config, "num_processes", None) or world_size()
+    _check_kind(args, config, asked, processes, path or "the launch command")
     if args.use_deepspeed or asked == "DEEPSPEED":
         strategy = "deepspeed"
     elif args.use_fsdp or asked == "FSDP":
@@ -73,6 +78,33 @@ def _interpret(args, cwd: Path) -> LaunchRequest:
         mixed_precision=args.mixed_precision or getattr(config, "mixed_precision", None),
         config_file=path,
     )
+
+
+def _check_kind(args, config, asked: str, processes: int, source: Path | str) -> None:
+    """Refuse what Accelerate offers and no run can use.
+
+    Raises:
+        UserError: tensor, context or sequence parallelism, shards that are not over all processes, or several processes by MPI.
+    """
+    if asked == "MULTI_CPU" and processes > 1:
+        raise UserError(
+            f"{source} is of type MULTI_CPU, with which Accelerate starts one process here, not {processes}: for processes on CPUs use "
+            f"accelerate_configs/ddp.yaml (or zero2.yaml) with --num_processes {processes}, and --cpu after the script's name"
+        )
+    settings = getattr(config, "parallelism_config", None) or {}
+    sizes = {}
+    for kind in ("tp", "cp", "sp", "dp_replicate", "dp_shard"):
+        name = f"parallelism_config_{kind}_size"
+        sizes[kind] = int(settings.get(name) or getattr(args, name, None) or 1)
+    parallel = {kind: size for kind, size in sizes.items() if size > 1}
+    split = {"tp", "cp", "sp"} & parallel.keys()
+    if split or math.prod(parallel.values()) not in (1, processes):
+        asks = ", ".join(f"{kind}_size {size}" for kind, size in parallel.items())
+        raise UserError(
+            f"the parallelism_config of {source} asks for {asks} on {processes} process(es), and a run has neither tensor, context nor "
+            "sequence parallelism: leave parallelism_config out, so that every process takes its own rows (FSDP2 and ZeRO-3 shard "
+            "the weights over all of them)"
+        )
 
 
 def mixed_precision(recipe: Recipe, request: LaunchRequest | None, on_cpu: bool) -> str:

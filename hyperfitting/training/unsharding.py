@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from .launching import no_sharding_at_load
+
 
 @torch.no_grad()
 def unsharded_copy(model: nn.Module, model_class: type, dtype: torch.dtype, device, here: bool) -> nn.Module | None:
@@ -30,6 +32,11 @@ def unsharded_copy(model: nn.Module, model_class: type, dtype: torch.dtype, devi
 
 
 def _full_tensor(parameter: torch.Tensor) -> torch.Tensor:
+    if hasattr(parameter, "ds_id") and not parameter.requires_grad:  # no optimizer has it
+        from deepspeed import zero
+
+        with zero.GatheredParameters([parameter]):
+            return parameter.detach().clone()
     if hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping"):
         from deepspeed.utils import safe_get_full_fp32_param
 
@@ -42,7 +49,8 @@ def _empty_model(model_class: type, config, dtype: torch.dtype, device) -> nn.Mo
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device("meta"):
+        # A model for text and images builds its parts by from_config, which under ZeRO-3 would make shards of them, with every rank.
+        with torch.device("meta"), no_sharding_at_load():
             model = model_class(config)
     finally:
         torch.set_default_dtype(default)
