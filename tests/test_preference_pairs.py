@@ -185,6 +185,10 @@ def test_a_context_comes_under_one_id():
     drawn = draw([condition("a", tails, contexts=contexts)])
     assert len(drawn.left_out["continue a context that is in the study under another id"]) == 2
     assert draw([condition("a", tails, contexts=[""] * 4)]).left_out == {}  # texts that continue nothing
+    assert (
+        "continue a context that is in the study under another id"
+        in draw([condition("a", tails, contexts=["...", "...", "!!", "🐱"])]).left_out
+    )
     with pytest.raises(UserError, match="only 1 context can be shown, and intervals need 2: 3 continue a context"):
         draw([condition("a", tails, contexts=["It was late"] * 4)])
 
