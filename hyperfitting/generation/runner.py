@@ -99,6 +99,7 @@ class GenerationRunner:
         self.seed, self.batch_size = seed, batch_size
         self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
         self.dataset_options, self.options = dataset_options or {}, options
+        self.blocker_facts: dict | None = None
         if any(policy.blocked for policy in self.policies) and train_rows is None:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
         self.given = not isinstance(model, str | Path)
@@ -120,8 +121,7 @@ class GenerationRunner:
         check_causal(self.model, self.model_name)
         self.ends = end_ids(self.model, self.codec)
         self.decoder = make_decoder(self.model)
-        self.blocker = self.blocker_facts = None
-        self.engine = type(self.decoder).__name__
+        self.blocker, self.engine = None, type(self.decoder).__name__
 
     def run(self, contexts: Sequence[Context]) -> list[dict]:
         """Generate what is missing in `output_dir` and return all records, in the order of generations.jsonl.
