@@ -21,8 +21,6 @@ _MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
     "batch_size": int,
     "pixels": dict,
 }
-# What tools call the end of a text: ours, vLLM's and OpenAI's.
-REASONS = {"eos": "eos", "stop": "eos", "length": "length"}
 
 
 @dataclass(frozen=True)
@@ -249,6 +247,10 @@ def _read_text(
         ended=_ended(row.get("finish_reason")),
         unknown=None if name is not None or context or context_ids else object(),
     )
+
+
+# What tools call the end of a text: ours, vLLM's and OpenAI's.
+REASONS = {"eos": "eos", "stop": "eos", "length": "length"}
 
 
 def _ended(reason) -> bool | None:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, ByT5Tokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from hyperfitting.builtin import BUILTIN
-from hyperfitting.codec.text import _begin_character
+from hyperfitting.codec.text import TextCodec, _begin_character
 from hyperfitting.generation import CitationBlocker, word_starts
 from hyperfitting.generation.citation_blocker import WINDOW
 
@@ -77,6 +77,19 @@ def test_a_character_of_a_script_without_spaces_starts_a_word():
     assert not _begin_character("Tiế".encode()[2:3]) and not _begin_character("हि".encode()[:2])
     assert _begin_character("ก".encode()[:2]) and _begin_character("𠮷".encode()[:3])
     assert not _begin_character("🐱".encode()[:2]) and not _begin_character("猫".encode()[1:])
+
+
+def test_tokenizers_without_latin_letters_and_of_bytes_alone():
+    """A vocabulary that does not hold the letter that pieces are looked at behind, and one whose decoder leaves half characters out."""
+    bpe = Tokenizer(models.BPE({"</s>": 0, "猫": 1, "，": 2}, []))
+    bpe.decoder = decoders.Fuse()
+    chinese = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
+    assert word_starts(chinese).tolist() == [False, True, False]
+    tokenizer = ByT5Tokenizer()
+    codec, starts = TextCodec(tokenizer), word_starts(tokenizer)
+    (ids,) = codec.encode_opening(["猫 é"])
+    assert starts[ids].tolist() == [True, False, False, True, False, False]
+    assert codec.decode([*ids, len(codec), 5000]) == "猫 é"  # ids that a model has beyond its tokenizer
 
 
 def test_ids_behind_gaps_and_beyond_the_tokenizer():

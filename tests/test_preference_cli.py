@@ -252,6 +252,20 @@ def test_votes_stand_beside_no_texts_that_were_not_shown(made, tmp_path, capsys)
     assert "win_60" in (tmp_path / "more" / "s" / "scores.json").read_text()
 
 
+def test_a_study_without_a_text_to_shuffle_has_no_checks(tmp_path, capsys):
+    rows = [
+        {"id": str(n), "context": f"Story {n} of it", "text": f"yes {n} " * 40, "reference": "no " * 80}
+        for n in range(4)
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["preference", "build", str(tmp_path / "a.jsonl"), "--length", "60", "--output_dir", str(tmp_path / "s")]
+    assert main(words) == 2 and not (tmp_path / "s" / "study.db").exists()
+    assert "no text of 'original text' can be a check item" in " ".join(capsys.readouterr().err.split())
+    assert main([*words, "--checks", "0"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "without a check item: 4 contexts whose text reads much the same with its words shuffled" in said
+
+
 def test_power_of_given_and_of_estimated_effects(made, capsys):
     words = [
         "preference",

@@ -79,9 +79,10 @@ class TextCodec(Codec):
         return found
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of the ids, without the start token that they may begin with."""
-        starts = len(ids) > 0 and ids[0] == self.tokenizer.bos_token_id
-        return self.tokenizer.decode(ids[1:] if starts else ids)
+        """The text of the ids, without the start token that they may begin with. Ids beyond the tokenizer's, which a model may have
+        and choose, are no text."""
+        starts, size = len(ids) > 0 and ids[0] == self.tokenizer.bos_token_id, len(self)
+        return self.tokenizer.decode([i for i in ids[starts:] if i < size])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -120,13 +121,13 @@ def word_starts(tokenizer) -> np.ndarray:
     whitespace, or with a character of a script without spaces (see `words`). Holds for byte-level BPE and for SentencePiece
     style tokenizers alike, because it asks the decoder. An id that stands for no text, as in a gap, begins none."""
     found = np.zeros(vocabulary_size(tokenizer), dtype=bool)
-    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]
-    alone = len(tokenizer.decode([anchor], clean_up_tokenization_spaces=False))
+    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1:]  # none of a vocabulary without it
+    alone = len(tokenizer.decode(anchor, clean_up_tokenization_spaces=False))
     ids = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
-    texts = tokenizer.batch_decode([[anchor, i] for i in ids], clean_up_tokenization_spaces=False)
+    texts = tokenizer.batch_decode([[*anchor, i] for i in ids], clean_up_tokenization_spaces=False)
     for i, text in zip(ids, texts, strict=True):
         behind = text[alone:]
-        if behind.startswith("\ufffd"):
+        if not behind or behind.startswith("\ufffd"):  # less than a character
             found[i] = _begin_character(_bytes_of(tokenizer.convert_ids_to_tokens(i)))
         else:
             found[i] = behind[:1].isspace() or begins_character(behind)

@@ -100,6 +100,7 @@ class GenerationRunner:
         self.seed, self.batch_size = seed, batch_size
         self.blocker_n, self.train_rows, self.ban_eos = blocker_n, train_rows, ban_eos
         self.dataset_options, self.options = dataset_options or {}, options
+        self.blocker_facts: dict | None = None
         if any(policy.blocked for policy in self.policies) and train_rows is None:
             raise UserError("citation_blocker needs the training rows: give --train_rows the folder of the run")
         self.given = not isinstance(model, str | Path)

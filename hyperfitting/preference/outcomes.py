@@ -12,6 +12,7 @@ from ..scoring.results import Results, by_source
 from ..scoring.scores import Score, summarize
 from ..scoring.vote_metrics import OUTCOMES, vote_metric
 from .pairs import ORIGINAL
+from .shown import begins_as, letters
 from .study import Pair, Study, Vote
 
 NO_VOTES = "{} has no votes yet: `hyperfitting preference status` says how far it is"
@@ -69,6 +70,31 @@ def vote_scores(facts: dict, votes: Sequence[Vote], condition: str, texts: Condi
             shares = np.where(np.isnan(outcomes), np.nan, 100.0 * np.isin(outcomes, counted))
             found[metric.name] = summarize(metric, shares, contexts=texts.contexts)
     return found
+
+
+def check_shown(study: Study, votes: Sequence[Vote], conditions: Sequence[Condition]) -> None:
+    """Raise UserError where people voted on other texts than those that the votes are to stand beside."""
+    there: dict[tuple, list[tuple[str, str]]] = {}  # (condition, its text or the true one, context) -> what it holds
+    for condition in conditions:
+        for text in (text for texts in condition.sets for text in texts.texts):
+            for side, known in (("text", text.text), (ORIGINAL, text.reference)):
+                if known is not None:
+                    there.setdefault((condition.name, side, text.id), []).append((text.context, known))
+    pairs, wrong = study.pairs(), {}
+    for pair in (pairs[index] for index in sorted({vote.pair for vote in votes})):
+        against = (pair.condition, ORIGINAL) if pair.against == ORIGINAL else (pair.against, "text")
+        for side, shown in (((pair.condition, "text"), pair.text), (against, pair.other)):
+            held = there.get((*side, pair.context_id))
+            if held is not None and not any(
+                letters(context) == letters(pair.context) and begins_as(text, shown) for context, text in held
+            ):
+                wrong.setdefault(side[0], []).append(pair.context_id)
+    if wrong:
+        name, ids = next(iter(wrong.items()))
+        raise UserError(
+            f"--preference {study.folder}: people saw other texts than {name!r} holds here, of {len(set(ids))} contexts such as "
+            f"{ids[0]!r}: score the records that the study was built from"
+        )
 
 
 def study_conditions(study: Study) -> list[Condition]:

@@ -195,12 +195,12 @@ class _Maker:
         self.texts = [{text.id: text for text in found.texts} for found in (*sides, opponent)]
         self.lengths, self.ruler = lengths, ruler
         self.made: dict[str, list[_Made]] = {}
-        self._contexts: set[str] = set()
+        self._contexts: set[str | tuple[int, ...]] = set()
 
     def add(self, name: str) -> str | None:
         """Make the pairs of a context; why it cannot be shown, as `_unfit` says it, or None."""
         found = [texts[name] for texts in self.texts]
-        context = letters(found[0].context)
+        context = letters(found[0].context) or found[0].context.strip() or found[0].context_ids
         if context in self._contexts:
             return "continue a context that is in the study under another id"
         if self.against == ORIGINAL and not all(
@@ -217,7 +217,7 @@ class _Maker:
         if any(one.pair.text.split() == one.pair.other.split() for one in made):
             return "read the same on both sides"
         self.made[name] = made
-        self._contexts |= {context} - {""}
+        self._contexts |= {context} if context else set()  # texts that continue nothing have no context in common
         return None
 
     def _pair(self, condition: str, text: GeneratedText, other: GeneratedText, length: int) -> _Made:

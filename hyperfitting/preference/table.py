@@ -13,10 +13,9 @@ from .agreement import Agreement, alpha, counts_of, fleiss_kappa
 from .annotators import Conduct, conducts, without_consent
 from .cutting import ENDINGS
 from .davidson import strengths
-from .outcomes import NO_VOTES, Scored, table_votes, vote_results, vote_scores
+from .outcomes import NO_VOTES, Scored, check_shown, table_votes, vote_results, vote_scores
 from .pairs import ALL_PAIRS, ORIGINAL
 from .published import SOURCE, TABLE_1
-from .shown import begins_as, letters
 from .study import Annotator, Study, Vote
 
 ENOUGH = 20  # annotators from which intervals are known to hold their level (benchmarks/preference_coverage.py)
@@ -55,33 +54,8 @@ def scores_beside(study: Study, conditions: Sequence[Condition]) -> Scored:
     for name, condition in named.items():
         if unknown := {vote.context_id for vote in votes if vote.condition == name} - set(condition.first.ids):
             raise UserError(f"--preference {study.folder}: context {min(unknown)!r} is not in {name!r}")
-    _check_shown(study, votes, conditions)
+    check_shown(study, votes, conditions)
     return {name: vote_scores(facts, votes, name, condition) for name, condition in named.items()}
-
-
-def _check_shown(study: Study, votes: Sequence[Vote], conditions: Sequence[Condition]) -> None:
-    """Raise UserError where people voted on other texts than those that the votes are to stand beside."""
-    there: dict[tuple, list[tuple[str, str]]] = {}  # (condition, its text or the true one, context) -> what it holds
-    for condition in conditions:
-        for text in (text for texts in condition.sets for text in texts.texts):
-            for side, known in (("text", text.text), (ORIGINAL, text.reference)):
-                if known is not None:
-                    there.setdefault((condition.name, side, text.id), []).append((text.context, known))
-    pairs, wrong = study.pairs(), {}
-    for pair in (pairs[index] for index in sorted({vote.pair for vote in votes})):
-        against = (pair.condition, ORIGINAL) if pair.against == ORIGINAL else (pair.against, "text")
-        for side, shown in (((pair.condition, "text"), pair.text), (against, pair.other)):
-            held = there.get((*side, pair.context_id))
-            if held is not None and not any(
-                letters(context) == letters(pair.context) and begins_as(text, shown) for context, text in held
-            ):
-                wrong.setdefault(side[0], []).append(pair.context_id)
-    if wrong:
-        name, ids = next(iter(wrong.items()))
-        raise UserError(
-            f"--preference {study.folder}: people saw other texts than {name!r} holds here, of {len(set(ids))} contexts such as "
-            f"{ids[0]!r}: score the records that the study was built from"
-        )
 
 
 def with_study(results: Results, study: Study) -> Results:
@@ -128,11 +102,11 @@ def notes(study: Study, votes: Sequence[Vote]) -> list[str]:
             )
             + "."
         )
-    found += [f"{len(ids)} contexts are not in the study: they {why}." for why, ids in facts["left_out"].items()]
     if facts.get("unchecked"):
         found.append(
             f"{facts['unchecked']} contexts have no check item: with its words shuffled their text reads much the same."
         )
+    found += [f"{len(ids)} contexts are not in the study: they {why}." for why, ids in facts["left_out"].items()]
     return found + _consent(study)
 
 
