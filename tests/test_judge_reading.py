@@ -4,6 +4,8 @@ import pytest
 
 from hyperfitting.preference.judging.reading import read_choice
 
+PROMPT = 'Reply with one line and nothing else: "Answer: A", "Answer: B", or "Answer: tie" when they are equally good.'
+
 STATED = [
     ("Answer: A", "A"),
     ("**Answer:** B", "B"),
@@ -90,6 +92,10 @@ STATED = [
     ("Answer: Continuation A and Continuation B are equally good", "tie"),
 ]
 UNCLEAR = [
+    PROMPT,
+    'A: "Answer: A"\nB: "Answer: B"',  # SmolLM2-135M-Instruct
+    "A: A\nB: B",
+    "1. Answer: A\n2. Answer: B\n3. Answer: tie",
     "Answer: Apple",
     "To answer a question",
     "",

@@ -64,7 +64,7 @@ def _text_of(message: dict) -> str | None:
 
 
 def message_of(body: bytes) -> str:
-    """What an answer that is no completion says, in one line of at most 300 characters."""
+    """What an answer that is no completion says, in one line of at most 200 characters."""
     text = body[:4096].decode(errors="replace")
     try:
         found = json.loads(body)
@@ -76,7 +76,7 @@ def message_of(body: bytes) -> str:
     except (ValueError, RecursionError):
         pass
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return repr(line[:300]) if line else "nothing"
+    return repr(line[:200]) if line else "no words"
 
 
 def is_overlong(status: int, body: bytes) -> bool:

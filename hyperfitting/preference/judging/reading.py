@@ -63,7 +63,12 @@ _ANSWER = re.compile(
     r"(?i)\b(?:answer|verdict)(?:\s+is)?[^\w\n:=]{0,20}(?:\([^)\n]{0,80}\))?[^\w\n:=]{0,20}(?:[:=]|\s[-–—→]>?\s)"
 )
 _ANSWER_BELOW = re.compile(r"(?i)(\banswer[^\w\n]*[:=])\s*\n\s*")
-_LISTED = re.compile(r"(?i)\W+(?:or|and)\W*$")
+# A line with a bare choice and no other word; and as a list may hold it, with a word before it and "or" behind.
+_BARE = rf"(?:(?:{_NOUN}\s+)?[\W_]{{0,40}}(?P<letter>[ab])|(?:an?\s+)?tie)"
+_PLAIN = re.compile(rf"(?i)[\W_]*(?:final\s+)?(?:answer|verdict)[^\w]*[:=][\W_]{{0,40}}{_BARE}[^\w:]*$")
+_LISTED = re.compile(
+    rf"(?i)[\W_]*(?:\w+\W+)?(?:answer|verdict)[^\w]*[:=][\W_]{{0,40}}{_BARE}[^\w:]*(?:(?:or|and)\W*)?$"
+)
 _SAYS = re.compile(
     r"(?i)^[\W_]{0,40}(?:so|thus|therefore|overall|hence)?[\W_]{0,40}"
     r"(?:(?:the|my)?\s*(?:\w+\s+)?(?:answer|verdict|winner|choice|preference|pick|vote|better|best|stronger|preferred)"
@@ -133,10 +138,10 @@ def _of_last(stated: list[tuple[int, str]], cut: bool) -> str | None:
     """The choice of the last line that states an answer. Such lines one under another, as a prompt lists them, must say the same."""
     at, line = stated[-1]
     choice = _stated(line)
-    if cut and not _is_plain(line):
+    if cut and not _PLAIN.match(line):
         return None
     for before, other in reversed(stated[:-1]):
-        if before != at - 1 or not _is_plain(line) or not _is_plain(_LISTED.sub("", other)):
+        if before != at - 1 or not (_LISTED.match(line) and _LISTED.match(other)):
             break
         if _stated(other) != choice:
             return None
@@ -151,17 +156,9 @@ def _stated(line: str) -> str | None:
     return choices.pop() if len(choices) == 1 else None
 
 
-def _is_plain(line: str) -> bool:
-    """Whether a line is `Answer: …` with a bare choice and no other word."""
-    found = re.fullmatch(r"(?i)[\W_]*(?:final\s+)?(?:answer|verdict)[^\w]*[:=](.*)", line)
-    return found is not None and bool(_bare(found[1]))
-
-
 def _bare(text: str) -> str:
     """The choice of a text that is one and no other word, as "(A)", "Continuation B." or "a tie"; empty where it is not."""
-    found = re.fullmatch(
-        rf"(?i)[\W_]{{0,40}}(?:(?:{_NOUN}\s+)?[\W_]{{0,40}}(?P<letter>[ab])|(?:an?\s+)?tie)[^\w:]*", text
-    )
+    found = re.fullmatch(rf"(?i)[\W_]{{0,40}}{_BARE}[^\w:]*", text)
     if found is None:
         return ""
     return found["letter"].upper() if found["letter"] else "tie"
