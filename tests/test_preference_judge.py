@@ -322,14 +322,15 @@ OVERLONG = [  # llama.cpp's llama-server, llama-cpp-python and vLLM, TGI, a prox
 
 
 @pytest.mark.parametrize("refused", OVERLONG, ids=["llama.cpp", "llama-cpp-python", "TGI", "413"])
-def test_one_prompt_that_is_too_long_does_not_end_it(study, capsys, refused):
-    with StandIn(refuses=lambda body: refused if "Beginning 3" in str(body) else None) as server:
+def test_one_prompt_that_is_too_long_does_not_end_it(tmp_path, capsys, refused):
+    study = small_study(tmp_path, contexts=2)
+    with StandIn(refuses=lambda body: refused if "Beginning 1" in str(body) else None) as server:
         words = [str(study.folder), "--endpoint", server.url, "--model", "some-model"]
         assert preference_judge.main(words) == 1
         assert "2 prompts are longer than the model reads and were skipped" in capsys.readouterr().err
-        assert len(study.votes("judge")) == 10 and len(server.requests) == 12
+        assert len(study.votes("judge")) == 2 and len(server.requests) == 4
         server.refuses = lambda body: None
-        assert preference_judge.main(words) == 0 and len(server.requests) == 14  # it reads more now
+        assert preference_judge.main(words) == 0 and len(server.requests) == 6  # it reads more now
 
 
 THOUGHTS = 'The user wants one line: "Answer: A", "Answer: B", or "Answer: tie". So\nAnswer: tie\nor'
@@ -346,15 +347,16 @@ THOUGHTS = 'The user wants one line: "Answer: A", "Answer: B", or "Answer: tie".
         {"content": "Answer: A"},  # perhaps of "Answer: A tie"
     ],
 )
-def test_a_reply_that_was_cut_in_its_thoughts_is_no_vote(study, capsys, message):
+def test_a_reply_that_was_cut_in_its_thoughts_is_no_vote(tmp_path, capsys, message):
+    study = small_study(tmp_path, contexts=2)
     with StandIn(message=message, finish_reason="length") as server:
         words = [str(study.folder), "--endpoint", server.url, "--model", "some-model", "--max_tokens", "7"]
         for _ in range(2):  # what was answered is read again, and not asked for
             assert preference_judge.main(words) == 1
             shown = capsys.readouterr()
-            assert "12 answers were cut" in shown.err and "more than --max_tokens 7" in shown.err
+            assert "4 answers were cut" in shown.err and "more than --max_tokens 7" in shown.err
             assert "the same in both orders: no pairs" in shown.out and not study.votes("judge")
-    assert len(server.requests) == 12
+    assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("echoes", [False, True])
@@ -426,6 +428,18 @@ def test_stopping_waits_for_no_answer(study):
         began = time.monotonic()
         replies.close()
     assert time.monotonic() - began < 1.0
+
+
+def test_ctrl_c_says_that_nothing_is_lost(study, capsys, monkeypatch):
+    def stops(judge, prompts):
+        yield Reply(next(iter(prompts))[0], "Answer: A", {})
+        raise KeyboardInterrupt
+
+    words = [str(study.folder), "--endpoint", "http://127.0.0.1:1/v1", "--model", "some-model"]
+    with monkeypatch.context() as patch:
+        patch.setattr(EndpointJudge, "ask", stops)
+        assert preference_judge.main(words) == 130 and "stopped: answers so far are kept" in capsys.readouterr().err
+    assert len(study.votes("judge")) == 1
 
 
 def test_a_damaged_file_of_answers_is_named(study):

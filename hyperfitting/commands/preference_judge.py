@@ -49,7 +49,8 @@ class JudgeOptions(Options):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Judge; returns the exit code: 0, 1 when prompts were left without a whole answer, 2 for something the user can fix."""
+    """Judge; returns the exit code: 0, 1 when prompts were left without a whole answer, 2 for something the user can fix,
+    130 when it was stopped."""
     outcome: list[int] = []
     return run_reporting_errors(lambda words: outcome.append(_run(words)), arguments) or outcome[0]
 
@@ -70,8 +71,12 @@ def _run(arguments: list[str] | None) -> int:
     study, console = Study(options.study), make_console()
     read_prompt(Path(options.study))  # what is wrong with it is said before a model is loaded
     judge = _find_judge(invocation, options)
-    with Progress(console) as progress:
-        asked = run_judge(study, judge, progress)
+    try:
+        with Progress(console) as progress:
+            asked = run_judge(study, judge, progress)
+    except KeyboardInterrupt:
+        print("stopped: answers so far are kept, and the same command goes on with the others", file=sys.stderr)
+        return 130
     people = study.votes()
     own = [vote for vote in study.votes("judge") if vote.annotator == asked.judge.annotator]
     for name, rate in (
