@@ -367,6 +367,10 @@ MISTAKES = {
     "no study named": (["status"], "the following arguments are required: STUDY"),
     "an unknown baseline": (["table", "STUDY", "--baseline", "x"], "--baseline 'x' is none of the conditions: base, tuned"),
     "more than all": (["power", "--share", "97"], "share and difference together must be below 100"),
+    "a length beyond all texts": (["build", "x", "--length", "9" * 5000, "--output_dir", "o"], "length must be below 10,000,000"),
+    "words without end": (["power", "--words", "1" + "0" * 400], "words must be at most 1000000"),
+    "effects without end": (["power", "--context_effect", "1e308"], "context_effect must be at most 100"),
+    "more than a study leaves": (["power", "--study", "x", "--difference", "99"], "difference must be below 98 with study"),
     "votes of nobody": (["power", "--annotators", "2"], "votes must be at most annotators (2), not 3"),
     "power of no study": (["power", "--study", "gone"], "gone holds no study"),
 }  # fmt: skip

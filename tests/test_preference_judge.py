@@ -14,8 +14,8 @@ from small_study import HIDDEN, small_study
 from hyperfitting.commands import preference_judge
 from hyperfitting.errors import UserError
 from hyperfitting.preference.judging import figures
-from hyperfitting.preference.judging.endpoint import FAILURES, EndpointJudge
-from hyperfitting.preference.judging.judge import Reply, fill, read_choice, read_prompt, run_judge
+from hyperfitting.preference.judging.endpoint import FAILURES, LARGEST, EndpointJudge
+from hyperfitting.preference.judging.judge import Reply, fill, read_prompt, run_judge
 from hyperfitting.preference.study import Assignment, Item, Pair, Study, Vote
 from hyperfitting.terminal import Progress, make_console
 
@@ -23,12 +23,16 @@ from hyperfitting.terminal import Progress, make_console
 class StandIn(http.server.ThreadingHTTPServer):
     """A stand-in for a model behind an endpoint: prefers the text "of the first kind", wherever it stands.
 
-    `troubles` are what comes first, one for each request: a status, or `slow`, `malformed`, `list`, `empty` or `cut`.
+    `troubles` are what comes first, one for each request: a status, the bytes of a body, both with headers as a tuple, or `slow`,
+    `drips`, `malformed`, `list`, `empty` or `cut`. `refuses` may answer a request's body with a tuple; `message` is always sent, where
+    it is set; `served` is what GET /models names.
     """
 
-    def __init__(self, troubles=(), always=None):
+    def __init__(self, troubles=(), message=None, finish_reason="stop", refuses=lambda body: None, served=()):
         super().__init__(("127.0.0.1", 0), Answers)
-        self.troubles, self.always, self.requests, self.lock = list(troubles), always, [], threading.Lock()
+        self.troubles, self.requests, self.lock = list(troubles), [], threading.Lock()
+        self.message, self.finish_reason, self.refuses = message, finish_reason, refuses
+        self.model, self.served = "stand-in", list(served)
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def __enter__(self):
@@ -47,6 +51,9 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def log_message(self, *words):
         pass
 
+    def do_GET(self):
+        self.answer(200, json.dumps({"object": "list", "data": [{"id": name} for name in self.server.served]}).encode())
+
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
@@ -54,28 +61,39 @@ class Answers(http.server.BaseHTTPRequestHandler):
             trouble = self.server.troubles.pop(0) if self.server.troubles else None
         prompt = body["messages"][0]["content"]
         first = prompt.index("of the first kind") < prompt.index("of the other kind")
-        said = self.server.always or f"I compared both.\n\n**Answer: {'A' if first else 'B'}**"
-        reply = json.dumps(
-            {
-                "model": "stand-in",
-                "choices": [{"message": {"content": said}, "finish_reason": "stop"}],
-                "usage": {"total_tokens": 9},
-            }
-        )
+        said = self.server.message or {"content": f"I compared both.\n\n**Answer: {'A' if first else 'B'}**"}
+        choice = {"message": said, "finish_reason": self.server.finish_reason}
+        reply = json.dumps({"model": self.server.model, "choices": [choice], "usage": {"total_tokens": 9}}).encode()
         if trouble == "slow":
             time.sleep(1.5)
         elif trouble == "cut":
             self.close_connection = True
             return
-        reply = {"malformed": "{", "list": "[]", "empty": '{"choices": [{"message": {"content": null}}]}'}.get(
-            trouble, reply
-        )
-        self.send_response(trouble if isinstance(trouble, int) else 200)
-        if trouble == 429:
-            self.send_header("Retry-After", "0")
-        self.send_header("Content-Length", str(len(reply)))
+        elif trouble == "drips":
+            self.answer(200, b"", {"Content-Length": "100"})
+            for _ in range(100):
+                time.sleep(0.05)
+                self.wfile.write(b" ")
+            return
+        named = {
+            "malformed": b"{",
+            "list": b"[]",
+            "empty": b'{"choices": [{"message": {"content": null}}]}',
+            "slow": reply,
+        }
+        refused = self.server.refuses(body)
+        if isinstance(trouble, int):
+            self.answer(trouble, reply, {"Retry-After": "0"} if trouble == 429 else {})
+        else:
+            trouble = trouble or refused
+            self.answer(*(trouble if isinstance(trouble, tuple) else (200, named.get(trouble, trouble or reply))))
+
+    def answer(self, status, body, headers=None):
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(reply.encode())
+        self.wfile.write(body)
 
 
 @pytest.fixture
@@ -190,7 +208,7 @@ def test_another_prompt_is_another_judge_and_unreadable_answers_are_no_votes(stu
         with pytest.raises(UserError, match="each of {context}, {a} and {b} once"):
             ask(study, server)
         prompt.write_text("{a} or {b}, after {context}? {other}")
-        server.always = "Both have their charm."
+        server.message = {"content": "Both have their charm."}
         second = ask(study, server)
     assert second.judge != first.judge and second.unreadable == 12 and second.stored == 0
     words = [str(study.folder), "--endpoint", server.url, "--model", "some-model", "--max_tokens", "64"]
@@ -199,30 +217,237 @@ def test_another_prompt_is_another_judge_and_unreadable_answers_are_no_votes(stu
     assert "12 answers name no choice" in shown and "the same in both orders: no pairs" in shown
 
 
-@pytest.mark.parametrize(
-    ("answer", "choice"),
-    [
-        ("Answer: A", "A"),
-        ("**Answer:** B", "B"),
-        ("Let me answer: A is long, but\nAnswer: **tie**.", "tie"),
-        ("answer: Tie", "tie"),
-        (" B.\n", "B"),
-        ("tie", "tie"),
-        ("Answer: A\nOn second thought, Answer: B", "B"),
-        ("A is better.", None),
-        ("Answer: Apple", None),
-        ("To answer a question", None),
-        ("", None),
-    ],
-)
-def test_reading_a_choice(answer, choice):
-    assert read_choice(answer) == choice
-
-
 def test_what_stands_in_a_text_is_no_field_of_the_prompt(tmp_path):
     item = Item("x", 0, "{b} {a}", "first {context}", "second {a}")
     prompt = fill(read_prompt(tmp_path), item)
     assert "{b} {a}" in prompt and "first {context}" in prompt and "second {a}" in prompt
+
+
+NO_ANSWERS = [
+    b"<!doctype html><html>Bad gateway</html>",
+    b"null",
+    b'{"choices": []}',
+    b'{"choices": {"0": 1}}',
+    b'{"choices": [{"message": "Answer: A"}]}',
+    b'{"choices": [{"message": {"content": [1, null]}}]}',
+    b'{"error": {"message": "the upstream is busy"}}',
+    b'{"choices": [{"message": {"content": "Answer: A"}}], "usage": ' + b"9" * 5000 + b"}",
+    b"[" * 100_000,
+    b"\xff\xfe\x00\xd8",
+    b" " * (LARGEST + 1),
+    (200, b"hello", {"Content-Encoding": "gzip"}),
+    (429, b"", {"Retry-After": "\xb2"}),
+    (503, b"", {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    (500, b"Internal Server Error", {"Content-Type": "text/plain"}),
+    "drips",
+]
+
+
+def test_whatever_is_no_answer_is_tried_again(study):
+    with StandIn(NO_ANSWERS) as server:
+        asked = ask(study, server, timeout=0.4, concurrency=6)
+    assert asked.stored == 12 and asked.unanswered == 0 and len(server.requests) == 12 + len(NO_ANSWERS)
+
+
+def test_what_no_answer_said_is_said(study):
+    with StandIn([b"<html>\n<p>Bad \x1b[31mgateway</html>"] * 90) as server, pytest.raises(UserError) as refused:
+        ask(study, server, pause=0.001)
+    assert "8 prompts in a row (its answer is no chat completion" in str(refused.value)
+    assert "'<html> <p>Bad [31mgateway</html>'" in str(refused.value) and not study.votes("judge")
+
+
+def test_half_a_character_and_parts_of_an_answer(study):
+    said = {"content": [{"type": "thinking", "thinking": "Answer: B"}, {"type": "text", "text": "Answer: A \ud800"}]}
+    with StandIn(message=said) as server:
+        asked = ask(study, server)
+    assert asked.stored == 12 and {vote.side for vote in study.votes("judge")} == {"A"}
+
+
+def refusal(parameter, words, **more):  # as OpenAI's reasoning models word it
+    error = {"message": words, "type": "invalid_request_error", "param": parameter} | more
+    return 400, json.dumps({"error": error}).encode()
+
+
+def reasoning_model(body):
+    if "max_tokens" in body:
+        words = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+        )
+        return refusal("max_tokens", words, code="unsupported_parameter")
+    if "temperature" in body:
+        words = "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported."
+        return refusal("temperature", words, code="unsupported_value")
+
+
+def strict_server(body):
+    if "temperature" in body:
+        detail = [{"loc": ["body", "temperature"], "msg": "Input should be greater than 0", "input": body}]
+        return 422, json.dumps({"detail": detail}).encode()
+
+
+@pytest.mark.parametrize(
+    ("refuses", "limit"), [(reasoning_model, "max_completion_tokens"), (strict_server, "max_tokens")]
+)
+def test_a_model_that_takes_other_parameters_is_asked_with_those(study, capsys, refuses, limit):
+    with StandIn(refuses=refuses) as server:
+        words = [str(study.folder), "--endpoint", server.url, "--model", "some-model", "--max_tokens", "64"]
+        assert preference_judge.main([*words, "--concurrency", "3"]) == 0
+    assert (
+        len(study.votes("judge")) == 12 and len(server.requests) <= 12 + 6
+    )  # each of three at a time may have to learn it
+    last = server.requests[-1][2]
+    assert last[limit] == 64 and set(last) == {"model", "messages", limit}
+    shown = capsys.readouterr().out
+    assert shown.count("takes no temperature 0") == 1
+    assert shown.count("as max_completion_tokens") == (limit == "max_completion_tokens")
+
+
+def test_another_refusal_is_told_in_the_words_of_the_server(study):
+    pinned = 400, json.dumps({"detail": "Server is pinned to 'one'; requested 'other'."}).encode()
+    with StandIn(refuses=lambda body: pinned) as server, pytest.raises(UserError, match="Server is pinned to 'one'"):
+        ask(study, server)
+    assert FAILURES <= len(server.requests) <= FAILURES + 4  # none is tried again
+
+
+OVERLONG = [  # llama.cpp's llama-server, llama-cpp-python and vLLM, TGI, a proxy
+    (400, b'{"error":{"code":400,"message":"request (24031 tokens) exceeds the available context size (1024 tokens), try increasing it",'
+    b'"type":"exceed_context_size_error","n_prompt_tokens":24031,"n_ctx":1024}}'),
+    (400, b'{"error":{"message":"This model\'s maximum context length is 2048 tokens. However, you requested 24039 tokens (24031 in the '
+    b'messages, 8 in the completion). Please reduce the length of the messages or completion.","type":"invalid_request_error",'
+    b'"param":"messages","code":"context_length_exceeded"}}'),
+    (422, b'{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens","error_type"'
+    b':"validation"}'),
+    (413, b"<html>Request Entity Too Large</html>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("refused", OVERLONG, ids=["llama.cpp", "llama-cpp-python", "TGI", "413"])
+def test_one_prompt_that_is_too_long_does_not_end_it(tmp_path, capsys, refused):
+    study = small_study(tmp_path, contexts=2)
+    with StandIn(refuses=lambda body: refused if "Beginning 1" in str(body) else None) as server:
+        words = [str(study.folder), "--endpoint", server.url, "--model", "some-model"]
+        assert preference_judge.main(words) == 1
+        assert "2 prompts are longer than the model reads and were skipped" in capsys.readouterr().err
+        assert len(study.votes("judge")) == 2 and len(server.requests) == 4
+        server.refuses = lambda body: None
+        assert preference_judge.main(words) == 0 and len(server.requests) == 6  # it reads more now
+
+
+THOUGHTS = 'The user wants one line: "Answer: A", "Answer: B", or "Answer: tie". So\nAnswer: tie\nor'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "<think>" + THOUGHTS},
+        {"content": THOUGHTS},  # the prompt's template opened the thoughts
+        {"content": None, "reasoning_content": THOUGHTS},
+        {"content": "", "reasoning": THOUGHTS},
+        {"content": "<|channel|>analysis<|message|>" + THOUGHTS},
+        {"content": "Answer: A"},  # perhaps of "Answer: A tie"
+    ],
+)
+def test_a_reply_that_was_cut_in_its_thoughts_is_no_vote(tmp_path, capsys, message):
+    study = small_study(tmp_path, contexts=2)
+    with StandIn(message=message, finish_reason="length") as server:
+        words = [str(study.folder), "--endpoint", server.url, "--model", "some-model", "--max_tokens", "7"]
+        for _ in range(2):  # what was answered is read again, and not asked for
+            assert preference_judge.main(words) == 1
+            shown = capsys.readouterr()
+            assert "4 answers were cut" in shown.err and "more than --max_tokens 7" in shown.err
+            assert "the same in both orders: no pairs" in shown.out and not study.votes("judge")
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+def test_another_model_under_the_same_name_is_not_mixed_in(study, echoes):
+    """Some servers answer with the name that was asked for (llama-cpp-python): what they list as served tells then."""
+    with StandIn([None] * 5 + [401] * 50, served=["one.gguf"]) as server:
+        with pytest.raises(UserError, match="401"):
+            ask(study, server, concurrency=1)
+        assert len(study.votes("judge")) == 5
+        server.troubles, server.served = [], ["two.gguf"] if echoes else []
+        server.model = server.model if echoes else "two.gguf"
+        with pytest.raises(
+            UserError, match="'two.gguf' answers, and the answers in .* are those of '(one.gguf|stand-in)'"
+        ):
+            ask(study, server)
+        assert len(study.votes("judge")) == 5
+        assert ask(study, server, max_tokens=65).stored == 12  # another judge
+        server.model, server.served = "stand-in", ["one.gguf"]
+        assert ask(study, server).stored == 7
+
+
+def test_a_model_that_changes_while_it_is_asked_ends_it(study):
+    other = json.dumps(
+        {"model": "fallback", "choices": [{"message": {"content": "Answer: A"}, "finish_reason": "stop"}]}
+    )
+    with StandIn([None] * 4 + [other.encode()] * 8) as server, pytest.raises(UserError, match="'fallback' answers"):
+        ask(study, server, concurrency=1)
+    assert len(study.votes("judge")) == 4
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("localhost:8000/v1", "is http://localhost:8000/v1 meant"),
+        ("file:///etc/passwd", "neither http"),
+        ("http://[::1", "Invalid IPv6 URL"),
+        ("http://host:99999/v1", "[Pp]ort"),
+        ("http://a host/v1", "spaces"),
+        ("http://host/v1\n", "spaces"),
+        ("http:///v1", "no host"),
+        ("http://me:secret@host/v1", "password"),
+        ("https://host/v1?api-version=1", "behind it"),
+        ("https://host/v1/chat/completions/", "leave /chat/completions away"),
+    ],
+)
+def test_an_address_that_nothing_can_be_sent_to_is_refused(address, why):
+    with pytest.raises(UserError, match=f"--endpoint must be as https://host/v1.*{why}"):
+        EndpointJudge(address, "some-model", 64, 1, "NO_KEY")
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "sk-one\n", "sk one", "“sk-one”", "sk-\x7f"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(monkeypatch, key):
+    monkeypatch.setenv("OUR_KEY", key)
+    with pytest.raises(UserError, match="the key in OUR_KEY holds") as refused:
+        EndpointJudge("https://host/v1", "some-model", 64, 1, "OUR_KEY")
+    assert key.strip() not in str(refused.value)
+
+
+def test_a_missing_key_is_named(study):
+    with StandIn([401] * 9) as server, pytest.raises(UserError, match="status 401.*no key was sent: NO_KEY is not set"):
+        ask(study, server)
+
+
+def test_stopping_waits_for_no_answer(study):
+    with StandIn([None, "slow", "slow", "slow"]) as server:
+        judge = EndpointJudge(server.url, "some-model", 64, 4, "NO_KEY")
+        replies = judge.ask([(str(number), "of the first kind, of the other kind") for number in range(4)])
+        assert next(replies).answer.endswith("A**")
+        began = time.monotonic()
+        replies.close()
+    assert time.monotonic() - began < 1.0
+
+
+def test_ctrl_c_says_that_nothing_is_lost(study, capsys, monkeypatch):
+    def stops(judge, prompts):
+        yield Reply(next(iter(prompts))[0], "Answer: A", {})
+        raise KeyboardInterrupt
+
+    words = [str(study.folder), "--endpoint", "http://127.0.0.1:1/v1", "--model", "some-model"]
+    with monkeypatch.context() as patch:
+        patch.setattr(EndpointJudge, "ask", stops)
+        assert preference_judge.main(words) == 130 and "stopped: answers so far are kept" in capsys.readouterr().err
+    assert len(study.votes("judge")) == 1
+
+
+def test_a_damaged_file_of_answers_is_named(study):
+    with StandIn() as server:
+        asked = ask(study, server)
+        asked.raw.write_text(asked.raw.read_text() + '{"x": 1}\n')
+        with pytest.raises(UserError, match=r"jsonl, answer 13 is damaged"):
+            ask(study, server)
 
 
 @pytest.mark.slow
@@ -245,6 +470,15 @@ def test_a_model_on_this_machine(tiny, tmp_path, capsys):
     )
     assert preference_judge.main(words) == 0  # greedy answers that are there are not made again
     assert [json.loads(line) for line in raw[0].read_text().splitlines()] == rows
+    longer = Study.create(
+        tmp_path / "longer",
+        [*pairs, Pair("one", "two", "s", "3", 8, "word " * 200, "a", "b")],
+        [[Assignment(n, False, "vote") for n in range(4)]],
+        {},
+    )
+    (longer.folder / "judge_prompt.md").write_text("{context}: {a} or {b}?")
+    assert preference_judge.main([str(longer.folder), *words[1:]]) == 1
+    assert "2 prompts are longer than the model reads and were skipped" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ what their votes are worth

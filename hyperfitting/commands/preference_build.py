@@ -64,8 +64,9 @@ class BuildOptions(PairOptions, AssignmentOptions, Options):
     output_dir: str = option(REQUIRED, "Folder of the study, which is never replaced.", path=True)
 
     def problems(self) -> list[str]:
-        wrong = [length for length in self.length if not (length.isdecimal() and int(length) > 0)]
+        wrong = [length for length in self.length if not length.isdecimal() or not length.strip("0")]
         found = [f"length must be a whole number above 0, not {length!r}" for length in wrong]
+        found += [f"length must be below 10,000,000, not {length[:20]}" for length in self.length if len(length) > 7]
         if len(set(self.length)) < len(self.length):
             found.append("length is given twice")
         return found

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..options import REQUIRED, Options, option
 from ..preference.judging.figures import (
@@ -15,6 +16,9 @@ from ..preference.judging.figures import (
 from ..preference.study import Study
 from .command_line import Invocation, read_command_line
 from .reporting import run_reporting_errors
+
+if TYPE_CHECKING:
+    from ..preference.judging.judge import Asked
 
 EPILOG = """examples:
   hyperfitting preference judge studies/one --endpoint http://127.0.0.1:8000/v1 --model some-model
@@ -45,7 +49,8 @@ class JudgeOptions(Options):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Judge; returns the exit code: 0, 1 when prompts were left without an answer, 2 for something the user can fix."""
+    """Judge; returns the exit code: 0, 1 when prompts were left without a whole answer, 2 for something the user can fix,
+    130 when it was stopped."""
     outcome: list[int] = []
     return run_reporting_errors(lambda words: outcome.append(_run(words)), arguments) or outcome[0]
 
@@ -66,8 +71,12 @@ def _run(arguments: list[str] | None) -> int:
     study, console = Study(options.study), make_console()
     read_prompt(Path(options.study))  # what is wrong with it is said before a model is loaded
     judge = _find_judge(invocation, options)
-    with Progress(console) as progress:
-        asked = run_judge(study, judge, progress)
+    try:
+        with Progress(console) as progress:
+            asked = run_judge(study, judge, progress)
+    except KeyboardInterrupt:
+        print("stopped: answers so far are kept, and the same command goes on with the others", file=sys.stderr)
+        return 130
     people = study.votes()
     own = [vote for vote in study.votes("judge") if vote.annotator == asked.judge.annotator]
     for name, rate in (
@@ -77,11 +86,29 @@ def _run(arguments: list[str] | None) -> int:
     ):
         console.print(f"{name}: {_shown(rate)}")
     console.print(printable(f"{asked.stored} votes stored, {len(own)} in all; answers in {asked.raw}"), soft_wrap=True)
+    for note in judge.notes:
+        console.print(f"note: {note}", soft_wrap=True)
     if asked.unreadable:
         console.print(f"{asked.unreadable} answers name no choice and are no votes")
+    failures = _failures(asked, options.max_tokens)
+    for failure in failures:
+        print(f"error: {printable(failure)}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _failures(asked: "Asked", max_tokens: int) -> list[str]:
+    """Why votes are missing that could be there."""
+    found = []
+    if asked.cut:
+        found.append(
+            f"{asked.cut} answers were cut before they named a choice and are no votes: give more than --max_tokens {max_tokens}, which "
+            "is another judge and asks everything"
+        )
+    if asked.overlong:
+        found.append(f"{asked.overlong} prompts are longer than the model reads and were skipped ({asked.why})")
     if asked.unanswered:
-        print(f"error: {asked.unanswered} prompts have no answer: give the same command again", file=sys.stderr)
-    return 1 if asked.unanswered else 0
+        found.append(f"{asked.unanswered} prompts have no answer ({asked.why}): give the same command again")
+    return found
 
 
 def _find_judge(invocation: JudgeInvocation, options: JudgeOptions):

@@ -23,7 +23,9 @@ class SizeOptions:
     contexts: int = option(300, "Contexts.", least=10, greatest=10_000)
     votes: int = option(3, "Votes of different annotators on each pair.", least=1)
     annotators: int = option(20, "Annotators.", least=2, greatest=1000)
-    words: int = option(360, "Words on a page, context and both texts, for the time of reading.", least=1)
+    words: int = option(
+        360, "Words on a page, context and both texts, for the time of reading.", least=1, greatest=1_000_000
+    )
 
 
 @dataclass(kw_only=True)
@@ -36,11 +38,15 @@ class EffectOptions:
         None, "Study whose votes say share and effects; those given here are then not used.", path=True
     )
     ties: float = option(15, "Percent of ties where neither text is better.", least=0, below=100)
-    context_effect: float = option(_USUAL.context, "What both conditions share on a context.", least=0)
-    text_effect: float = option(_USUAL.text, "Of one condition's text.", least=0)
-    annotator_effect: float = option(_USUAL.annotator, "What an annotator gives every condition.", least=0)
-    taste_effect: float = option(_USUAL.taste, "What an annotator gives one condition.", least=0)
-    tie_spread: float = option(_USUAL.tie_spread, "How annotators differ in what is equal to them.", least=0)
+    context_effect: float = option(_USUAL.context, "What both conditions share on a context.", least=0, greatest=100)
+    text_effect: float = option(_USUAL.text, "Of one condition's text.", least=0, greatest=100)
+    annotator_effect: float = option(
+        _USUAL.annotator, "What an annotator gives every condition.", least=0, greatest=100
+    )
+    taste_effect: float = option(_USUAL.taste, "What an annotator gives one condition.", least=0, greatest=100)
+    tie_spread: float = option(
+        _USUAL.tie_spread, "How annotators differ in what is equal to them.", least=0, greatest=100
+    )
 
 
 @dataclass(kw_only=True)
@@ -52,8 +58,10 @@ class PowerOptions(SizeOptions, EffectOptions, Options):
 
     def problems(self) -> list[str]:
         found = []
-        if self.share + self.difference >= 100:
+        if self.study is None and self.share + self.difference >= 100:
             found.append("share and difference together must be below 100")
+        if self.study is not None and self.difference >= 98:  # a study's share is 1 % at least
+            found.append(f"difference must be below 98 with study, not {self.difference:g}")
         if self.votes > self.annotators:
             found.append(f"votes must be at most annotators ({self.annotators}), not {self.votes}")
         return found

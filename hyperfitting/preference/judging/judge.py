@@ -18,11 +18,11 @@ from ...files import append_jsonl, lock_file, read_jsonl, sync_file, to_jsonl, w
 from ...scoring.signature import Signature
 from ...terminal import Progress
 from ..study import Annotator, Assignment, Item, Study
+from .reading import read_choice, was_cut
 
 PROMPT = "judge_prompt.md"
 _FIELD = re.compile(r"\{(context|a|b)\}")
-_ANSWER = re.compile(r"(?i:answer)[^\w\n]*:[^\w\n]*(A|B|(?i:tie))\b")
-_BARE = re.compile(r"[^\w]*(A|B|(?i:tie))[^\w]*")
+_WHO = ("model", "served")  # of a reply's details: what tells who answered
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Reply:
     """What was answered to one prompt; `answer` is None when there was none, and `details` then says why.
 
     Attributes:
-        details: what else the raw answer holds, such as counted tokens; plain JSON values.
+        details: what else the raw answer holds, such as counted tokens; plain JSON values. `finish_reason` says whether the model ended
+            it, `model` and `served` who it came from, and, where there is no answer, `overlong` that the prompt was too long.
     """
 
     key: str
@@ -71,23 +72,19 @@ def fill(template: str, item: Item) -> str:
     return _FIELD.sub(lambda field: getattr(item, field[1]), template)
 
 
-def read_choice(answer: str) -> str | None:
-    """A, B or tie, as the last `Answer: …` of an answer says, or an answer of nothing else; None where it says neither."""
-    said = _ANSWER.findall(answer)
-    bare = _BARE.fullmatch(answer)
-    last = said[-1] if said else bare and bare[1]
-    return last and (last if last in "AB" else "tie")
-
-
 @dataclass
 class Asked:
-    """What one call of `run_judge` came to: votes stored, answers without a choice, prompts without an answer."""
+    """What one call of `run_judge` came to: votes stored; answers without a choice, those that were cut before it apart; prompts
+    without an answer, those that are longer than the model reads apart, with the last reason."""
 
     judge: Annotator
     raw: Path
     stored: int = 0
     unreadable: int = 0
+    cut: int = 0
     unanswered: int = 0
+    overlong: int = 0
+    why: str = ""
 
 
 def run_judge(study: Study, judge: Judge, progress: Progress) -> Asked:
@@ -96,7 +93,7 @@ def run_judge(study: Study, judge: Judge, progress: Progress) -> Asked:
     Another prompt, model or setting is another judge. An answer that names no choice is kept and counted, and no vote.
 
     Raises:
-        UserError: the same judge is at work in another process.
+        UserError: the same judge is at work in another process, or another model answers under its name.
     """
     template = read_prompt(study.folder)
     fingerprint = hashlib.sha256(template.encode()).hexdigest()[:12]
@@ -107,6 +104,7 @@ def run_judge(study: Study, judge: Judge, progress: Progress) -> Asked:
     asked = Asked(annotator, raw)
     with lock_file(raw.with_suffix(".lock"), f"judge {name} is at work", "wait for it or stop it"):
         kept = _kept(raw, name)
+        who = next(({key: row.get(key) for key in _WHO} for row in kept.values()), None)
         left = []
         for item in study.items(annotator):
             if item.assignment in kept:  # a kill came between the answer and its vote
@@ -118,26 +116,55 @@ def run_judge(study: Study, judge: Judge, progress: Progress) -> Asked:
         with contextlib.closing(replies), progress.task("judge", total=total, unit="answer", done=done) as task:
             for reply in replies:
                 if reply.answer is None:
-                    asked.unanswered += 1
+                    asked.why = reply.details["why"]
+                    asked.overlong += bool(reply.details.get("overlong"))
+                    asked.unanswered += not reply.details.get("overlong")
                 else:
-                    append_jsonl(raw, {"assignment": reply.key, "answer": reply.answer, **reply.details})
+                    who = _same(who, {key: reply.details.get(key) for key in _WHO}, raw)
+                    row = {"assignment": reply.key, "answer": reply.answer, **reply.details}
+                    append_jsonl(raw, row)
                     sync_file(raw)
-                    _vote(study, asked, reply.key, reply.answer)
+                    _vote(study, asked, reply.key, row)
                 task.advance()
-                task.note = "".join(f", {count} {what}" for count, what in _remarks(asked))[2:]
+                task.note = ", ".join(f"{count} {what}" for count, what in _remarks(asked))
     return asked
 
 
 def _remarks(asked: Asked) -> list[tuple[int, str]]:
-    return [(n, what) for n, what in ((asked.unreadable, "name no choice"), (asked.unanswered, "unanswered")) if n]
+    counts = (
+        (asked.unreadable, "name no choice"),
+        (asked.cut, "cut short"),
+        (asked.unanswered, "unanswered"),
+        (asked.overlong, "too long"),
+    )
+    return [(count, what) for count, what in counts if count]
 
 
-def _vote(study: Study, asked: Asked, assignment: str, answer: str) -> None:
-    choice = read_choice(answer)
-    if choice is None:
-        asked.unreadable += 1
-    else:
+def _same(known: dict | None, now: dict, raw: Path) -> dict:
+    """Who answers, where it is who answered before or nothing tells.
+
+    Raises:
+        UserError: it is somebody else.
+    """
+    for key in _WHO:
+        before = known and known[key]
+        if before is not None and now[key] is not None and before != now[key]:
+            raise UserError(
+                f"{now[key]!r} answers, and the answers in {raw} are those of {before!r}: two models would be one judge. "
+                f"Serve {before!r} again, or give another model a name of its own by --model"
+            )
+    return {key: now[key] if known is None or known[key] is None else known[key] for key in _WHO}
+
+
+def _vote(study: Study, asked: Asked, assignment: str, row: dict) -> None:
+    reason = row.get("finish_reason")
+    choice = read_choice(row["answer"], reason)
+    if choice is not None:
         asked.stored += study.vote(asked.judge, assignment, choice)
+    elif was_cut(reason):
+        asked.cut += 1
+    else:
+        asked.unreadable += 1
 
 
 def _both_orders(study: Study) -> list[Assignment]:
@@ -147,9 +174,21 @@ def _both_orders(study: Study) -> list[Assignment]:
     return [Assignment(pair, swapped, "vote") for pair in pairs for swapped in (False, True)]
 
 
-def _kept(raw: Path, name: str) -> dict[str, str]:
-    """The answers of earlier calls by their assignments; a last line that a kill cut short is taken off the file."""
+def _kept(raw: Path, name: str) -> dict[str, dict]:
+    """The answers of earlier calls by their assignments; a last line that a kill cut short is taken off the file.
+
+    Raises:
+        UserError: a line holds no answer.
+    """
     rows = read_jsonl(raw, cut_short=True) if raw.exists() else []
     rows = rows or [{"judge": name}]
+    kept = {}
+    for number, row in enumerate(rows[1:], 2):
+        reason = row.get("finish_reason")
+        if not all(isinstance(row.get(key), str) for key in ("assignment", "answer")) or not isinstance(
+            reason, str | None
+        ):
+            raise UserError(f"{raw}, answer {number - 1} is damaged: take its line away, and its prompt is asked again")
+        kept[row["assignment"]] = row
     write_atomically(raw, to_jsonl(rows))
-    return {row["assignment"]: row["answer"] for row in rows[1:]}
+    return kept

@@ -20,7 +20,7 @@ class LocalJudge:
 
     def __init__(self, model: str, max_tokens: int, dtype: str, trust_remote_code: bool):
         from ...codec import TextCodec, load_codec
-        from ...models import end_ids, load_for_inference, window_of
+        from ...models import end_ids, load_for_inference, model_fingerprint, window_of
 
         self.name, self.max_tokens = model, max_tokens
         self.codec = load_codec(model, trust_remote_code=trust_remote_code)
@@ -29,32 +29,50 @@ class LocalJudge:
         network = load_for_inference(model, dtype, trust_remote_code=trust_remote_code)
         self.network, self.ends = network, sorted(end_ids(network, self.codec))
         self.window = window_of(network.config)
+        self.identity = f"{model} with weights {model_fingerprint(network)}"  # a folder may hold another model tomorrow
+        self.notes: list[str] = []
         self.facts = {"judge": model, "dtype": str(network.dtype).removeprefix("torch."), "max_tokens": str(max_tokens)}
 
     def ask(self, prompts: Iterable[tuple[str, str]]) -> Iterator[Reply]:
+        """As `Judge.ask`; a prompt that does not fit into the model's window is skipped.
+
+        Raises:
+            UserError: none fits.
+        """
+        from ...generation.engines import make_decoder, slowness
+
+        encoded = [(key, *self._encode(prompt)) for key, prompt in prompts]
+        skipped = {key: why for key, ids, _ in encoded if (why := self._beyond(ids))}
+        if encoded and len(skipped) == len(encoded):
+            raise UserError(next(iter(skipped.values())))
+        longest = max((len(ids) for key, ids, _ in encoded if key not in skipped), default=0)
+        decoder = make_decoder(self.network, longest + self.max_tokens)
+        if message := slowness(decoder):
+            warnings.warn(message, stacklevel=2)
+        for key, ids, lead in encoded:
+            if key in skipped:
+                yield Reply(key, None, {"why": skipped[key], "overlong": True})
+            else:
+                yield self._answer(decoder, key, ids, lead)
+
+    def _beyond(self, ids: list[int]) -> str | None:
+        """Why a prompt and its answer do not fit into the window; None where they do."""
+        if self.window is None or len(ids) + self.max_tokens <= self.window + 1:
+            return None
+        return f"a prompt of {len(ids)} tokens and {self.max_tokens} of an answer are beyond the {self.window} of {self.name!r}"
+
+    def _answer(self, decoder, key: str, ids: list[int], lead: str) -> Reply:
         import torch
 
         from ...generation.decoding import cut_at_end, decode
-        from ...generation.engines import make_decoder, slowness
 
-        decoder, reach = None, 0
-        for key, prompt in prompts:
-            ids, lead = self._encode(prompt)
-            length = len(ids) + self.max_tokens
-            if self.window is not None and length > self.window + 1:
-                raise UserError(
-                    f"a prompt of {len(ids)} tokens and {self.max_tokens} of an answer are beyond the {self.window} of {self.name!r}"
-                )
-            if (
-                length > reach
-            ):  # an engine is found for texts up to a length; few are needed, because each reaches further
-                reach = min(2 * length, self.window + 1 if self.window is not None else 2 * length)
-                decoder = make_decoder(self.network, reach)
-                if message := slowness(decoder):
-                    warnings.warn(message, stacklevel=2)
-            made = decode(decoder, torch.tensor([ids]), length, [], self.ends)[0, len(ids) :].tolist()
-            kept, reason = cut_at_end(made, self.ends)
-            yield Reply(key, lead + self.codec.decode(kept), {"finish_reason": "stop" if reason == "eos" else "length"})
+        made = decode(decoder, torch.tensor([ids]), len(ids) + self.max_tokens, [], self.ends)
+        kept, reason = cut_at_end(made[0, len(ids) :].tolist(), self.ends)
+        text, ended = self.codec.decode(kept).lstrip(), reason == "eos"
+        if lead:  # such a model ends nothing by itself: the line is its answer, and what it goes on with is none
+            text, ended = f"{lead} {text}".split("\n")[0], True
+        details = {"model": self.identity, "finish_reason": "stop" if ended else "length"}
+        return Reply(key, text, details)
 
     def _encode(self, prompt: str) -> tuple[list[int], str]:
         """Ids of a prompt, and the part of the answer that it ends with already."""
