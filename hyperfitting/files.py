@@ -7,6 +7,7 @@ import glob
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -159,6 +160,16 @@ def restore_folder(target: Path) -> None:
 
 def _old(target: Path) -> Path:
     return target.with_name(target.name + ".old")
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file is what a git clone without Git LFS leaves in the place of a large one: a few lines that name it."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(200)
+    except OSError:
+        return False
+    return re.match(rb"version https://\S+/spec/v\d+\s", start) is not None and b"\noid sha256:" in start
 
 
 def read_json(path: Path) -> dict:

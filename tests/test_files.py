@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from hyperfitting.files import append_jsonl, restore_folder, sync_folder, write_atomically
+from hyperfitting.files import append_jsonl, is_lfs_pointer, restore_folder, sync_folder, write_atomically
 
 HOST = platform.node()
 
@@ -46,3 +46,11 @@ def test_a_killed_replacement_of_a_folder_leaves_one(left, tmp_path):
     restore_folder(tmp_path / "final")
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
     assert (tmp_path / "final" / "content").read_text() == {"old": "final.old", "both": "final"}[left]
+
+
+def test_a_git_lfs_pointer_is_known(tmp_path):
+    pointer, real = tmp_path / "model.safetensors", tmp_path / "README.md"
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:" + "ab" * 32 + "\nsize 123456\n")
+    real.write_text("version https://git-lfs.github.com/spec/v1 is what such a file begins with")
+    assert is_lfs_pointer(pointer)
+    assert not is_lfs_pointer(real) and not is_lfs_pointer(tmp_path) and not is_lfs_pointer(tmp_path / "none")
