@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .lines import lines_of
+from .lines import kind_of_name, lines_of
 
 
 class Row(NamedTuple):
@@ -109,6 +109,7 @@ def _values(file: Path, name: str) -> list[tuple[int, object]]:
 
 def _rows_inside(whole: dict, wanted: Collection[str], name: str) -> list | None:
     """The rows that one object holds; None where it is a row itself."""
+    lines = kind_of_name(Path(name)) in (".jsonl", ".ndjson")  # there, one object with a list of texts is one row
     columns, data = whole.get("columns"), whole.get("data")
     if isinstance(columns, list) and isinstance(data, list) and all(isinstance(row, list) for row in data):
         return [dict(zip(columns, row, strict=False)) for row in data]  # pandas' orient="split"
@@ -117,7 +118,7 @@ def _rows_inside(whole: dict, wanted: Collection[str], name: str) -> list | None
         if isinstance(held, dict) and held and all(key.isdigit() for key in held):  # orient="columns"
             others = [key for key, values in whole.items() if isinstance(values, dict) and values.keys() == held.keys()]
             return [{key: whole[key][index] for key in others} for index in held]
-        texts = isinstance(held, list) and all(isinstance(text, str | None) for text in held)
+        texts = not lines and isinstance(held, list) and all(isinstance(text, str | None) for text in held)
         if texts and all(isinstance(values, list) and len(values) == len(held) for values in whole.values()):
             return [{key: values[index] for key, values in whole.items()} for index in range(len(held))]
     if any(column in whole for column in wanted):

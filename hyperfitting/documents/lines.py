@@ -30,7 +30,7 @@ def lines_of(file: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
         name: what messages call it; default: its path.
 
     Raises:
-        UserError: it is empty, not UTF-8, or its compression is damaged.
+        UserError: it is not UTF-8, or its compression is damaged.
     """
     name, position = name or str(file), 0
     try:
@@ -50,8 +50,6 @@ def lines_of(file: Path, name: str | None = None) -> Iterator[tuple[int, str]]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise UserError(f"{name} cannot be decompressed ({error}): it is damaged or cut short") from None
-    if position == 0:
-        raise UserError(f"{name} is empty")
 
 
 def _open(file: Path) -> BinaryIO:
