@@ -87,11 +87,12 @@ def _about(subject: str) -> Iterator[None]:
 
 def _of_hub(source: str, codec: Codec, column: str, config: str | None, split: str, flag: str):
     import datasets
+    from datasets.packaged_modules.json.json import Json
 
     try:
         builder = datasets.load_dataset_builder(source, config)
         files = dict(builder.config.data_files or {}).get(split)
-        if type(builder).__name__ == "Json" and files and "json" in codec.readers.values():
+        if isinstance(builder, Json) and files and "json" in codec.readers.values():
             downloads = datasets.DownloadManager(
                 download_config=datasets.DownloadConfig(token=builder.token), base_path=builder.base_path
             )

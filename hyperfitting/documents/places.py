@@ -137,17 +137,19 @@ def _declared_files(path: Path, readers: Mapping[str, str], config: str | None, 
     import datasets
 
     with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder, "data")  # patterns and URLs read brackets, `::` and `#` in the path itself
-        link.symlink_to(path.absolute())
+        mirror = Path(folder).resolve()
+        _link_files(path, mirror)
         try:
-            builder = datasets.load_dataset_builder(str(link), config)
-        except Exception as error:  # of many classes; what they say names configurations and patterns
-            reason = " ".join(str(error).split()).replace(str(link), str(path))
-            raise UserError(f"dataset folder {path} cannot be read as its README.md says: {reason}") from None
-        declared = {
-            str(name): [path / _below(Path(file), link, path) for file in files]
-            for name, files in (builder.config.data_files or {}).items()
-        }
+            builder = datasets.load_dataset_builder(str(mirror), config)
+            declared = {
+                str(name): [path / Path(file).relative_to(mirror) for file in files]
+                for name, files in (builder.config.data_files or {}).items()
+            }
+        except (
+            Exception
+        ) as error:  # of many classes; what they say names configurations, patterns, and places elsewhere
+            reason = " ".join(str(error).split()).replace(str(mirror), str(path))
+            raise UserError(f"dataset folder {path} cannot be read as its README.md says: {reason[:500]}") from None
     _check_split(path, split, declared)
     kinds = {readers.get(kind_of_name(file)) for file in declared[split]}
     if len(kinds) > 1 or None in kinds:
@@ -162,11 +164,13 @@ def _declared_files(path: Path, readers: Mapping[str, str], config: str | None, 
     return Found(declared[split], kinds.pop(), _reader_options(builder.config, path), note)
 
 
-def _below(file: Path, link: Path, path: Path) -> Path:
-    for root in (link, path.resolve()):
-        if file.is_relative_to(root):
-            return file.relative_to(root)
-    raise UserError(f"dataset folder {path}: its README.md names {file}, which is not in it")
+def _link_files(path: Path, mirror: Path) -> None:
+    """Links to the files of a folder in another one: `datasets` takes brackets, `::` and `#` in a path for patterns and URLs."""
+    for file in path.rglob("*"):
+        below = file.relative_to(path)
+        if file.is_file() and ".git" not in below.parts:
+            (mirror / below).parent.mkdir(parents=True, exist_ok=True)
+            (mirror / below).symlink_to(file.absolute())
 
 
 def _reader_options(config, path: Path) -> dict:
