@@ -6,20 +6,19 @@ reads the rows that the run saved.
 
 from __future__ import annotations
 
-import codecs
-import glob
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .builtin import resolve
-from .codec import Codec, DocumentError, as_codec
+from .codec import Codec, as_codec
+from .documents import encode_drawn, load_documents
+from .documents.loading import say
 from .errors import UserError
 from .files import read_json, read_jsonl, replace_folder, to_jsonl, write_file
 from .options import option
@@ -27,21 +26,23 @@ from .options import option
 if TYPE_CHECKING:  # recipes are read without torch, which takes seconds to import
     import torch
 
-READER_OPTIONS = {"text": {"sample_by": "document"}, "imagefolder": {"drop_labels": True}}
-
 
 @dataclass(kw_only=True)
 class CorpusRecipe:
     """The rows of token ids that the model is trained and validated on."""
 
     dataset: str | None = option(
-        None, "Hub dataset id, or a local .jsonl, .json, .csv, .parquet, .txt or image file or folder.", path=True
+        None,
+        "Hub dataset id, or a local .jsonl, .json, .csv, .tsv, .parquet, .arrow, .txt or image file or folder.",
+        path=True,
     )
     validation_dataset: str | None = option(
         None, "Dataset or file of the validation rows; default: other documents of `dataset`.", path=True
     )
-    dataset_config: str | None = option(None, "Configuration of a Hub dataset, such as wikitext-103-raw-v1.")
-    dataset_split: str = option("train", "Split of a Hub dataset.")
+    dataset_config: str | None = option(
+        None, "Configuration of a Hub dataset, or of its clone, such as wikitext-103-raw-v1."
+    )
+    dataset_split: str = option("train", "Split of a Hub dataset, or of a folder that has some.")
     text_column: str = option("text", "Column that holds the text; of images by default the only one that does.")
     seq_len: int = option(256, "Tokens per row, exactly (section 3: 256).", least=2)
     num_train: int = option(2000, "Training rows (section 3: 2000).", least=1)
@@ -138,10 +139,13 @@ def check_made_with(fingerprint: str, codec: Codec, holder: str) -> None:
         )
 
 
-def build_corpus(recipe: CorpusRecipe, tokenizer) -> Corpus:
+def build_corpus(recipe: CorpusRecipe, tokenizer, say: Callable[[str], None] = say) -> Corpus:
     """Choose the rows of `recipe`: documents in an order drawn from `data_seed`; each gives its first seq_len tokens
     (with `pack`: as many rows as it holds), shorter ones are left out, exact duplicates are dropped (section 3 and the
     paper's script). Validation rows are chosen before training rows, so they do not depend on `num_train`.
+
+    Args:
+        say: takes what was left out of a folder, or chosen.
 
     Raises:
         UserError: naming the file, the count found and what to change.
@@ -153,14 +157,14 @@ def build_corpus(recipe: CorpusRecipe, tokenizer) -> Corpus:
     codec, seen = as_codec(tokenizer), set()
     parts = []
     if recipe.validation_dataset is None:
-        rows, documents = _choose(recipe, recipe.dataset, codec, [recipe.num_validation, recipe.num_train], seen)
+        rows, documents = _choose(recipe, recipe.dataset, codec, [recipe.num_validation, recipe.num_train], seen, say)
         parts = list(zip(rows, documents, strict=True))
     else:
         for source, count in (
             (recipe.validation_dataset, recipe.num_validation),
             (recipe.dataset, recipe.num_train),
         ):
-            rows, documents = _choose(recipe, source, codec, [count], seen)
+            rows, documents = _choose(recipe, source, codec, [count], seen, say)
             parts.append((rows[0], documents[0]))
     (validation, validation_documents), (train, train_documents) = parts
     return Corpus(train, validation, train_documents, validation_documents, codec.fingerprint)
@@ -216,114 +220,20 @@ def load_training_rows(
     documents = load_documents(where, codec, column, config, split, column_flag="--train_rows_column")
     rows = [ids for _, part in encode_drawn(where, documents, range(len(documents)), codec.encode) for ids in part]
     names = [f"{Path(where).name}#{index}" for index in range(len(rows))]
-    fingerprint = f"{documents._fingerprint}/{codec.fingerprint}"
-    return TrainRows(rows, names, fingerprint=fingerprint, tokenizer_fingerprint=codec.fingerprint)
+    digest = hashlib.sha256()
+    for ids in rows:
+        digest.update(np.array([len(ids), *ids], dtype="<i8").tobytes())
+    return TrainRows(rows, names, fingerprint=digest.hexdigest()[:16], tokenizer_fingerprint=codec.fingerprint)
 
 
-def load_documents(
-    source: str,
-    codec: Codec,
-    column: str = "text",
-    config: str | None = None,
-    split: str = "train",
-    column_flag: str = "--text_column",
+def _choose(
+    recipe: CorpusRecipe, source: str, codec: Codec, counts: list[int], seen: set[bytes], say: Callable[[str], None]
 ):
-    """A `datasets.Dataset` of the documents of a Hub dataset, a local file, or a folder of files of one kind, with the one
-    column `document`.
-
-    A .txt file or an image is one document; the other formats hold one document a row, in `column`, which `column_flag` names.
-
-    Raises:
-        UserError: missing, empty or invalid files, a missing column.
-    """
-    import datasets
-
-    path = Path(resolve(source))
-    if path.exists():
-        files = _files_of(path, codec)
-        builder = codec.readers[files[0].suffix.lower()]
-        options = {"data_files": [glob.escape(str(file)) for file in files], **READER_OPTIONS.get(builder, {})}
-        arguments = (builder,), {"split": "train", **options}
-        column = "text" if builder in READER_OPTIONS else column
-    elif path.suffix.lower() in codec.readers or source.startswith((".", "/", "~")):
-        raise UserError(f"dataset {source} does not exist")
-    else:
-        arguments = (source, config), {"split": split}
-    try:
-        documents = datasets.load_dataset(*arguments[0], **arguments[1])
-    except Exception as error:  # whatever a reader or the Hub client raises, the cure is another dataset
-        reason = str(error.__cause__ or error).strip().split("\n")[0]
-        raise UserError(f"dataset {source} cannot be loaded: {reason}") from error
-    try:
-        return codec.select(documents, column, column_flag)
-    except UserError as error:
-        raise UserError(f"dataset {source} {error}") from None
-
-
-def encode_drawn(
-    source: str, documents, order: Sequence[int], encode: Callable[[list], list[list[int]]]
-) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """(indices, ids of each) of the documents of `load_documents`, a few hundred at a time, in the order of their indices in
-    `order`; `encode`: documents -> ids.
-
-    Raises:
-        UserError: a document that cannot be read, by name.
-    """
-    for start in range(0, len(order), 256):
-        indices = [int(index) for index in order[start : start + 256]]
-        try:
-            yield indices, encode(documents[indices]["document"])
-        except DocumentError as error:
-            name = error.name or f"row {indices[error.place]}"
-            raise UserError(f"{name} of dataset {source} is {error}: mend it, or leave it out") from None
-
-
-def _files_of(path: Path, codec: Codec) -> list[Path]:
-    """The readable files at `path`, in order of name, checked to be of one kind, filled and, where they are text, UTF-8."""
-    readers = codec.readers
-    if path.is_file():
-        files = [path]
-        if path.suffix.lower() not in readers:
-            raise UserError(f"dataset {path} has the ending {path.suffix!r}; use one of {', '.join(readers)}")
-    else:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in readers and file.is_file())
-        if not files:
-            raise UserError(f"dataset folder {path} holds no {', '.join(readers)} file")
-        kinds = {readers[file.suffix.lower()] for file in files}
-        if len(kinds) > 1:
-            raise UserError(
-                f"dataset folder {path} mixes {' and '.join(sorted(kinds))} files; give a folder of one kind"
-            )
-    for file in files:
-        if file.stat().st_size == 0:
-            raise UserError(f"dataset file {file} is empty")
-        if readers[file.suffix.lower()] in ("json", "csv", "text"):
-            _check_utf8(file)
-    return files
-
-
-def _check_utf8(file: Path) -> None:
-    decoder, position = codecs.getincrementaldecoder("utf-8")(), 0
-    with open(file, "rb") as stream:
-        while True:
-            block = stream.read(1 << 20)
-            try:
-                decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"dataset file {file} is not valid UTF-8 near byte {position + error.start}; re-encode it, for "
-                    f"example with `iconv -f latin1 -t utf-8`"
-                ) from None
-            if not block:
-                return
-            position += len(block)
-
-
-def _choose(recipe: CorpusRecipe, source: str, codec: Codec, counts: list[int], seen: set[bytes]):
     """For each count, that many rows (count, seq_len) and their documents; no two counts share a document."""
     import torch
 
-    documents = load_documents(source, codec, recipe.text_column, recipe.dataset_config, recipe.dataset_split)
+    where = recipe.text_column, recipe.dataset_config, recipe.dataset_split
+    documents = load_documents(source, codec, *where, say=say)
     order = np.random.default_rng(recipe.data_seed).permutation(len(documents))
     chosen: list[list] = [[] for _ in counts]
     names: list[list[str]] = [[] for _ in counts]

@@ -6,6 +6,7 @@ A field knows its help, its bounds and whether a run that goes on may change it.
 
 import contextlib
 import difflib
+import functools
 import inspect
 import math
 import operator
@@ -20,6 +21,7 @@ import yaml
 from .errors import UserError
 from .files import write_atomically
 
+SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}  # those of YAML
 REQUIRED = MISSING  # the default of an option that must be given
 
 
@@ -178,6 +180,21 @@ def name_and_place(text: str) -> tuple[str | None, str]:
     return name, os.path.expanduser(place)
 
 
+class _AsWritten(yaml.SafeLoader):
+    """Reads a plain value as the text that it is written as wherever YAML 1.1 would make another of it: of what type a value is
+    is said by its field. YAML takes the word no for false, 012 for 10, and 1:30 for 90."""
+
+    def construct_object(self, node, deep=False):
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, yaml.constructor.ConstructorError):  # 2026-13-01, or a lone equals sign
+            if not plain:
+                raise
+            return node.value
+        return node.value if plain and value is not None and str(value) != node.value else value
+
+
 def read_yaml(path: Path) -> dict:
     """The `key: value` lines of a file.
 
@@ -185,7 +202,7 @@ def read_yaml(path: Path) -> dict:
         OptionsError: it is not YAML, or holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8-sig"), _AsWritten) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise OptionsError([f"file {path} is not valid YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(values, dict):
@@ -194,7 +211,7 @@ def read_yaml(path: Path) -> dict:
 
 
 def coerce(value, kind):
-    """`value` as the field type `kind`. YAML reads 1e-6 as a string, and the command line reads all as strings.
+    """`value` as the field type `kind`; the command line gives all as strings, and files most.
 
     Raises:
         ValueError: it is none; the message goes on from the field's name.
@@ -212,8 +229,8 @@ def coerce(value, kind):
             raise ValueError(f": expected a list, not {value!r}")
         return tuple(coerce(one, str) for one in value)
     if kind is bool:
-        if str(value).lower() in ("true", "false"):
-            return str(value).lower() == "true"
+        if str(value).lower() in SWITCHES:
+            return SWITCHES[str(value).lower()]
         raise ValueError(f": expected true or false, not {value!r}")
     if kind is str:
         return _string(value)
@@ -235,8 +252,9 @@ def _string(value) -> str:
 
 def _number(value, kind):
     if kind is int and type(value) in (int, str):
-        with contextlib.suppress(ValueError):
-            return int(value)  # a float would round what has more than 15 digits
+        for read in (int, functools.partial(int, base=0)):  # a float would round what has more than 15 digits
+            with contextlib.suppress(ValueError, TypeError):
+                return read(value)
     try:
         number = float(value) if not isinstance(value, bool) else None
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Generated texts: the record that the generation runner writes, and sets of them, read from its folders or from any JSONL of
+"""Generated texts: the record that the generation runner writes, and sets of them, read from its folders or from a JSON file of
 another tool. Token ids are the truth, text is derived from them, and there are no floats."""
 
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 from .codec import as_codec
+from .documents import json_rows
 from .errors import UserError
-from .files import iterate_jsonl, read_json
+from .files import read_json
 from .options import name_and_place
 
 _MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
@@ -21,6 +22,7 @@ _MANIFEST_TYPES = {  # of what later stages ask a manifest, where it says it
     "batch_size": int,
     "pixels": dict,
 }
+HARNESS = {"doc_id", "arguments", "resps", "filtered_resps"}  # keys of a sample of lm-evaluation-harness
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class GenerationSet:
 def load_generation_sets(
     where: str | Path, text_column: str = "text", token_column: str = "token_ids", tokenizer=None
 ) -> list[GenerationSet]:
-    """The sets of a folder of the generation runner or of a .jsonl file, one for each policy.
+    """The sets of a folder of the generation runner, or of a file of JSON lines or a JSON array, one for each policy. The files
+    `samples_….jsonl` of lm-evaluation-harness hold one set, of the raw texts.
 
     Args:
         where: a path, or as text `PATH` or `NAME=PATH`; the name is by default that of the folder or file.
@@ -161,8 +164,14 @@ def load_generation_sets(
     own = codec is not None and manifest.get("tokenizer_fingerprint") == codec.fingerprint
     vocabulary = None if codec is None or own else len(codec)
     policies: dict[str, list[GeneratedText]] = {}
-    for number, row in iterate_jsonl(file):
-        place = f"{file}, line {number}"
+    wanted = (text_column, "continuation", token_column, "continuation_ids", *HARNESS)
+    filters: list[str | None] = []
+    for at, number, row in json_rows(file, wanted):
+        place = f"{file}, {at}"
+        if row.keys() >= HARNESS and text_column not in row:
+            row = _row_of_harness(row, place, filters)
+        if row is None:
+            continue
         text = _read_text(row, place, number, text_column, token_column, codec, vocabulary)
         policies.setdefault(_name(row, "policy", place) or "", []).append(text)
     if not policies:
@@ -196,6 +205,33 @@ def read_manifest(path: Path) -> dict:
         if not isinstance(found.get(key), kind | None):
             raise UserError(f"{path} is damaged: {key} is {found[key]!r}")
     return found
+
+
+def _row_of_harness(sample: dict, place: str, first_filter: list) -> dict | None:
+    """A sample of lm-evaluation-harness as a record: its prompt, the text that the model gave, and the target as the reference.
+    It is there once for each of the task's filters, which change the text for their metrics: None after the first.
+
+    Raises:
+        UserError: the task asks for no text, or for several.
+    """
+    if not first_filter:
+        first_filter.append(sample.get("filter"))
+    if sample.get("filter") != first_filter[0]:
+        return None
+    match sample["resps"]:
+        case [[str(text)]]:
+            pass
+        case _:
+            raise UserError(
+                f"{place}: a sample of lm-evaluation-harness without one generated text: score takes those of tasks of the kind "
+                "generate_until, with one repeat"
+            )
+    match sample["arguments"]:
+        case {"gen_args_0": {"arg_0": str(prompt)}} | [[str(prompt), *_], *_]:
+            context = prompt
+        case _:
+            context = ""
+    return {"id": sample["doc_id"], "context": context, "text": text, "reference": str(sample.get("target") or "")}
 
 
 def _words(row: dict, column: str, place: str, hint: str = "mend the file") -> str | None:

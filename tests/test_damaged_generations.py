@@ -87,6 +87,16 @@ def test_a_folder_of_an_older_version_goes_on_and_says_what_is_not_checked(tiny,
     assert [record["continuation_ids"] for record in again] == [record["continuation_ids"] for record in records]
 
 
+def test_rows_of_an_older_version_go_on_and_it_is_said(tiny, tmp_path):
+    rows = {"train_rows": tiny / "stories.jsonl"}
+    records = runner(tiny, tmp_path, ["greedy+citation_blocker"], **rows).run(CONTEXTS)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest["citation_blocker"]["rows_fingerprint"] = "0123456789abcdef/0123456789abcdef"  # path and time of the file
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.warns(UserWarning, match="whether --train_rows hold the same is not checked"):
+        assert runner(tiny, tmp_path, ["greedy+citation_blocker"], **rows).run(CONTEXTS) == records
+
+
 def test_weights_that_are_no_numbers_stop_it(tiny, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tiny / "fp32")
     with torch.no_grad():

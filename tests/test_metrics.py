@@ -464,6 +464,36 @@ def test_files_that_cannot_be_read(tmp_path, rows, message):
         load_generation_sets(write(tmp_path / "f.jsonl", rows))
 
 
+def test_arrays_and_other_forms_of_json_hold_the_same_texts(tmp_path):
+    rows = [{"id": "a", "text": "the red boat"}, {"id": "b", "text": "a dog"}]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1))
+    (tmp_path / "b.json").write_text(json.dumps({"outputs": rows}))
+    (tmp_path / "c.jsonl").write_bytes(b"\xef\xbb\xbf" + "\n".join(map(json.dumps, rows)).encode())
+    found = [load_generation_sets(tmp_path / name)[0].texts for name in ("a.json", "b.json", "c.jsonl")]
+    assert [text.id for text in found[0]] == ["a", "b"] and found[0] == found[1] == found[2]
+    (tmp_path / "a.json").write_text(json.dumps([*rows, {"id": "c", "text": 7}]))
+    with pytest.raises(UserError, match="a.json, row 3: the text is int, not a string"):
+        load_generation_sets(tmp_path / "a.json")
+
+
+def test_samples_of_the_evaluation_harness_are_their_raw_texts(tmp_path):
+    """As lm-eval 0.4.13 writes them: a row for each filter of the task, arguments by number."""
+
+    def sample(number, filtered, resps):
+        arguments = {"gen_args_0": {"arg_0": f"prompt {number}", "arg_1": {"until": ["\n"]}}}
+        facts = {"doc_id": number, "doc": {}, "target": f"target {number}", "arguments": arguments, "resps": resps}
+        return {**facts, "filtered_resps": ["x"], "filter": filtered, "metrics": ["exact_match"], "exact_match": 0.0}
+
+    rows = [sample(n, f, [[f"answer {n}"]]) for f in ("strict-match", "flexible-extract") for n in range(2)]
+    (found,) = load_generation_sets(write(tmp_path / "samples_x.jsonl", rows))
+    assert [(t.id, t.context, t.text, t.reference) for t in found.texts] == [
+        (str(n), f"prompt {n}", f"answer {n}", f"target {n}") for n in range(2)
+    ]
+    for resps in ([[["-1.2", "False"]], [["-2", "True"]]], [["one", "two"]]):
+        with pytest.raises(UserError, match="line 1: a sample of lm-evaluation-harness without one generated text"):
+            load_generation_sets(write(tmp_path / "samples_y.jsonl", [sample(0, "none", resps)]))
+
+
 def test_places_that_hold_nothing(tmp_path):
     with pytest.raises(UserError, match="it does not exist"):
         load_generation_sets(tmp_path / "gone.jsonl")

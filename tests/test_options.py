@@ -326,6 +326,33 @@ def test_a_tilde_is_the_home_folder_where_a_path_may_stand(tmp_path, monkeypatch
     assert name_and_place("=x.jsonl") == (None, "=x.jsonl")
 
 
+def test_words_of_a_file_are_read_as_they_are_written(tmp_path):
+    """YAML 1.1 takes no and off for false, 012 for 10, 1:30 for 90, and cannot make a date of 2026-13-01."""
+    words = ["no", "off", "Yes", "012", "1:30", "1_000", "0x1F", "1.50", "2026-13-01", "2026-01-01 10:00", "="]
+    for word in words:
+        (tmp_path / "r.yaml").write_text(f"output_dir: {word}\ntext_column: {word}\n")
+        recipe = Recipe.load(tmp_path / "r.yaml", model="m")
+        assert (recipe.output_dir, recipe.text_column) == (word, word)
+        recipe.save(tmp_path / "again.yaml")
+        assert Recipe.load(tmp_path / "again.yaml") == recipe
+    (tmp_path / "g.yaml").write_text(f"policy: [{', '.join(words)}]\nmodel: m\ncontexts: on\noutput_dir: o\n")
+    options = read_command_line(
+        ["--config", str(tmp_path / "g.yaml")],
+        command="",
+        about="",
+        epilog="",
+        invocation=generate.Invocation,
+        options=generate.GenerateOptions,
+    )[1]
+    assert (options.policy, options.contexts) == (tuple(words), ("on",))
+    (tmp_path / "r.yaml").write_text(
+        "mixed_precision: no\npack: yes\nrevision: ~\nseed: 0x1F\ndata_seed: 012\nlearning_rate: 1e-6\n"
+    )
+    recipe = Recipe.load(tmp_path / "r.yaml", model="m")
+    assert (recipe.mixed_precision, recipe.pack, recipe.revision, recipe.seed) == ("no", True, None, 31)
+    assert (recipe.data_seed, recipe.learning_rate) == (12, 1e-6)
+
+
 def test_values_that_no_file_or_path_can_hold(tmp_path):
     (tmp_path / "o.yaml").write_text(
         'model: "a\\0b"\ndataset: "\\ud800"\noutput_dir: [a]\ntokenizer: {a: b}\n3: x\nseed: [1]\n'

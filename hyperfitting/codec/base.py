@@ -27,7 +27,7 @@ class Codec:
     Documents are texts, and nothing is special about their ids, where a subclass does not say otherwise.
 
     Attributes:
-        readers: ending of a file -> the builder of `datasets` that reads it.
+        readers: ending of a file, in front of that of its compression -> what reads it (hyperfitting/documents/).
         context_len, max_length: tokens that are continued, and with their continuation, where nobody says (section 3: 32, 256).
         fingerprint: changes when the ids of a document would.
         end_ids: ids that end a document.
@@ -35,9 +35,12 @@ class Codec:
 
     readers: Mapping[str, str] = {
         ".jsonl": "json",
+        ".ndjson": "json",
         ".json": "json",
         ".csv": "csv",
+        ".tsv": "csv",
         ".parquet": "parquet",
+        ".arrow": "arrow",
         ".txt": "text",
     }
     context_len: int = 32
@@ -77,20 +80,26 @@ class Codec:
         """(vocabulary,) bool: whether an id begins a word, where a citation may be cut; None where there are no words."""
         return None
 
-    def select(self, table, asked: str, flag: str):
-        """The documents among the columns of a `datasets.Dataset`: one of the same rows, with a single column `document`.
+    def column(self, features: Mapping, asked: str, flag: str) -> str:
+        """The name of the column of documents.
 
         Args:
+            features: name -> feature of `datasets` of all columns.
             asked: the column that `flag` named.
 
         Raises:
             UserError: that is none which holds documents; the message goes on from the dataset's name.
         """
-        if asked not in table.features:
-            raise UserError(f"has no column {asked!r}; it has {', '.join(table.features)}: set {flag}")
-        if not str(getattr(table.features[asked], "dtype", "")).startswith(("string", "large_string", "null")):
+        if asked not in features:
+            raise UserError(f"has no column {asked!r}; it has {', '.join(features)}: set {flag}")
+        if not str(getattr(features[asked], "dtype", "")).startswith(("string", "large_string", "null")):
             raise UserError(f"has a column {asked!r} that does not hold text: set {flag}")
-        return table.select_columns(asked).rename_column(asked, "document")
+        return asked
+
+    def select(self, table, asked: str, flag: str):
+        """The documents of a `datasets.Dataset`: one of the same rows, with their `column` alone, as `document`."""
+        column = self.column(table.features, asked, flag)
+        return table.select_columns(column).rename_column(column, "document")
 
     def draw(self, columns: Mapping[str, Sequence[Sequence[int]]], context_len: int) -> bytes | None:
         """A PNG of rows of ids side by side, for who wants to see them at once; None where text says it all.

@@ -44,7 +44,7 @@ class ImageCodec(Codec):
         read, changed: documents that were read, and of them how many of each kind were converted.
     """
 
-    readers = {**READERS, ".parquet": "parquet"}
+    readers = {**READERS, ".parquet": "parquet", ".arrow": "arrow"}
 
     def __init__(self, processor):
         self.processor, (height, width) = processor, (processor.size["height"], processor.size["width"])
@@ -93,18 +93,20 @@ class ImageCodec(Codec):
     def save(self, folder: Path) -> None:
         self.processor.save_pretrained(folder)
 
+    def column(self, features: Mapping, asked: str, flag: str) -> str:
+        """As `Codec.column`; where no column of the name `text`, which is the default of the flags, is there, the only one of
+        images."""
+        there = [name for name, feature in features.items() if _holds_images(feature)]
+        if asked not in there and (asked != "text" or len(there) != 1):
+            found = f"several of them ({', '.join(there)})" if len(there) > 1 else f"it has {', '.join(features)}"
+            raise UserError(f"has no column {asked!r} of images; {found}: set {flag}")
+        return asked if asked in there else there[0]
+
     def select(self, table, asked: str, flag: str):
-        """As `Codec.select`; where no column of the name `text`, which is the default of the flags, is there, the only one of
-        images. They stay undecoded, so that `encode` can say which one is damaged."""
+        """As `Codec.select`. Images stay undecoded, so that `encode` can say which one is damaged."""
         import datasets
 
-        there = [name for name, feature in table.features.items() if _holds_images(feature)]
-        if asked not in there and (asked != "text" or len(there) != 1):
-            found = f"several of them ({', '.join(there)})" if len(there) > 1 else f"it has {', '.join(table.features)}"
-            raise UserError(f"has no column {asked!r} of images; {found}: set {flag}")
-        column = asked if asked in there else there[0]
-        table = table.select_columns(column).rename_column(column, "document")
-        return table.cast_column("document", datasets.Image(decode=False))
+        return super().select(table, asked, flag).cast_column("document", datasets.Image(decode=False))
 
     def notes(self) -> list[str]:
         changed = ", ".join(f"{count} {what}" for what, count in sorted(self.changed.items()))

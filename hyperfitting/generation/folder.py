@@ -66,6 +66,13 @@ class GenerationFolder:
             )
         elif is_main_process():
             wanted = {**wanted, "model_fingerprint": fingerprint()}
+        if wanted.get("citation_blocker") and _of_older_rows(found.get("citation_blocker")):
+            wanted = {**wanted, "citation_blocker": found["citation_blocker"]}
+            if is_main_process():
+                warnings.warn(
+                    f"{self.manifest} was written by an older version: whether --train_rows hold the same is not checked",
+                    stacklevel=2,
+                )
         changed = [
             f"{key} was {found.get(key)!r} and is now {value!r}"
             for key, value in wanted.items()
@@ -106,3 +113,8 @@ class GenerationFolder:
 
     def log(self, **facts) -> None:
         append_jsonl(self.path / "log.jsonl", {"rank": rank(), **facts})
+
+
+def _of_older_rows(blocker) -> bool:
+    """Whether what a manifest says of the citation blocker names the rows of a dataset by the path and time of its files."""
+    return isinstance(blocker, dict) and "/" in str(blocker.get("rows_fingerprint"))

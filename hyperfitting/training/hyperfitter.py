@@ -204,7 +204,7 @@ class Hyperfitter:
     def _choose_rows(self, resume: str | Path | None) -> Corpus:
         """The corpus of the run, chosen and saved once by the main process and read by all."""
         if self.is_main and not (resume and self.run.has_rows()):
-            corpus = self._given_corpus or build_corpus(self.recipe, self.codec)
+            corpus = self._given_corpus or build_corpus(self.recipe, self.codec, self.console.note)
             if self._overwrite:
                 self.run.set_aside()
             self.recipe.save(self.run.recipe)
