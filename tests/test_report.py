@@ -30,6 +30,7 @@ class Words:
 def record(number: int, source: str, ids: list[int], text: str | None = None) -> dict:
     text = Words().decode(ids) if text is None else text
     made = {"id": f"{source}-{number}", "source": source, "context": f"Context {number} of {source}, <b>bold</b>"}
+    made["finish_reason"] = "length"
     return made | {"continuation_ids": ids, "continuation": text, "reference_ids": list(range(900, 1010))}
 
 

@@ -5,6 +5,8 @@ space inside, such as punctuation, a number or a word of another script, is a wo
 the words of `str.split`.
 """
 
+import re
+
 import regex
 
 SPACELESS = "between spaces, and each character in scripts without spaces"  # as a signature says it
@@ -19,11 +21,14 @@ _MARK = regex.compile(r"\p{M}|\p{Grapheme_Cluster_Break=Extend}|\p{Grapheme_Clus
 _INVISIBLE = "\u200b\u2060\ufeff"  # where a line may break or not; belongs to what stands before it
 _SPACE = r"\s\x1c-\x1f"  # what `str.split` takes for space
 _PIECE = regex.compile(rf"[{_SPACE}]*(?:(?=[{_LETTERS}])\X[{_INVISIBLE}]*|[^{_SPACE}{_LETTERS}]+)")
+# All of these scripts begin at Thai: what lies below is told, and split, ten times as fast.
+_HIGH = re.compile("[\u0e00-\U0010ffff]")
+_SPACED_PIECE = re.compile(r"\s*\S+")
 
 
 def pieces(text: str) -> list[str]:
     """The words of a text, each with the space before it."""
-    return _PIECE.findall(text)
+    return (_PIECE if _HIGH.search(text) else _SPACED_PIECE).findall(text)
 
 
 def words(text: str) -> list[str]:
@@ -33,7 +38,7 @@ def words(text: str) -> list[str]:
 
 def has_spaceless_script(text: str) -> bool:
     """Whether a text holds a script without spaces, so that its words are not those of `str.split`."""
-    return _SPACELESS.search(text) is not None
+    return _HIGH.search(text) is not None and _SPACELESS.search(text) is not None
 
 
 def begins_character(text: str) -> bool:
