@@ -359,6 +359,13 @@ def test_only_what_a_scoring_wrote_is_replaced(name, generations, tmp_path, caps
     assert (tmp_path / name).read_text() == foreign and len(list(tmp_path.iterdir())) == 1
     (tmp_path / name).unlink()
     assert call(*words) == 0
+    (tmp_path / "scores.tex").write_text("mine")  # which that scoring did not write
+    assert call(*words, "--latex") == 2 and "holds scores.tex, which no scoring wrote" in capsys.readouterr().err
+    (tmp_path / "scores.tex").unlink()
+    (tmp_path / "scores.md").rename(tmp_path / "notes")
+    (tmp_path / "scores.md").symlink_to(tmp_path / "notes")
+    assert call(*words) == 2 and "holds scores.md, which no scoring wrote" in capsys.readouterr().err
+    (tmp_path / "scores.md").unlink()
     (tmp_path / "scores.json").unlink()  # as if it had been killed
     assert call(*words[:-1]) == 0
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -259,22 +260,25 @@ def read_conditions(
 def _check_free(output: Path, overwrite: bool) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"output_dir {output} is a file")
-    there = [name for name in WRITTEN if (output / name).exists()]
-    if there and not _is_scoring(output):
-        raise UserError(f"{output} holds {there[0]}, which no scoring wrote: set another --output_dir")
+    there = [name for name in WRITTEN if os.path.lexists(output / name)]
+    foreign = [name for name in there if (output / name).is_symlink()] or _not_of_a_scoring(output, there)
+    if foreign:
+        raise UserError(f"{output} holds {foreign[0]}, which no scoring wrote: set another --output_dir")
     if "scores.json" in there and not overwrite:
         raise UserError(f"{output} holds scores: replace them with --overwrite, or set another --output_dir")
 
 
-def _is_scoring(output: Path) -> bool:
-    """Whether a scoring, finished or killed, wrote to this folder: its options are the first of its files, its scores the last."""
+def _not_of_a_scoring(output: Path, there: list[str]) -> list[str]:
+    """Those of the files that no scoring, finished or killed, wrote: its options are the first of its files, its scores the last."""
+    if not there:
+        return []
     try:
-        if (output / "scores.json").exists():
-            return "conditions" in read_json(output / "scores.json")
-        ScoreOptions.load(output / "options.yaml")
-        return True
+        if "scores.json" in there and "conditions" not in read_json(output / "scores.json"):
+            return there
+        made_latex = ScoreOptions.load(output / "options.yaml").latex
     except UserError:
-        return False
+        return there
+    return [name for name in there if name == "scores.tex" and not made_latex]
 
 
 def _check_baseline(name: str | None, conditions: list[Condition]) -> None:
