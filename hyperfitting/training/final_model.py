@@ -40,7 +40,7 @@ def write_model(
         try:
             with written_by_libraries(temporary, needed):
                 save_pretrained(copy, codec, temporary)
-            write_model_card(temporary, recipe, run.evaluations())
+            write_model_card(temporary, recipe, run)
             names = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file())
             write_file(temporary / LIST, json.dumps(names, indent=0) + "\n")
         except OSError:

@@ -105,17 +105,23 @@ class RunFolder:
             return
         begun = all(name.startswith(self.recipe.name) for name in entries)  # and killed while it wrote its first file
         if not self.recipe.exists() and not begun:
-            raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
+            what = f"a run without its {self.recipe.name}" if self._has_results() else "files that are not a run"
+            raise UserError(f"output_dir {self.path} holds {what}: set --output_dir to a new folder")
         if foreign := self._in_the_way(overwrite):
             raise UserError(
                 f"output_dir {self.path} holds {foreign[0]!r}, which no run wrote: move it away before "
                 f"{'--overwrite' if overwrite else '--resume'}, or set another --output_dir"
             )
-        if self.metrics.exists() and not (resume or overwrite):  # before its first number a run has nothing to lose
+        if self._has_results() and not (resume or overwrite):
             raise UserError(
                 f"output_dir {self.path} holds a run: continue it with --resume auto, replace it with --overwrite, "
                 "or set another --output_dir"
             )
+
+    def _has_results(self) -> bool:
+        """Whether there is something to lose: a number, a checkpoint or a model."""
+        steps = self.checkpoints.glob("*") if self.checkpoints.is_dir() else ()
+        return self.metrics.exists() or self.final.exists() or any(map(written.is_checkpoint, steps))
 
     def _in_the_way(self, overwrite: bool) -> list[str]:
         """What no run wrote among that which is to be removed: all of the run, or the models that a run which goes on writes anew."""
@@ -197,9 +203,21 @@ class RunFolder:
     def append_metrics(self, record: dict) -> None:
         append_jsonl(self.metrics, record)
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the lines after `step`, which a resumed run writes again, and a last line that a kill cut short."""
-        write_atomically(self.metrics, to_jsonl(record for record in self.read_metrics() if record["step"] <= step))
+    def rewind_metrics(self, step: int, evaluated_step: int = -1) -> tuple[list[int], list[int]]:
+        """Drop the lines after `step`, which a resumed run writes again, a last line that a kill cut short, and of doubled lines the
+        first.
+
+        Args:
+            evaluated_step: that of the run's last evaluation up to `step`.
+
+        Returns:
+            Steps up to `step` whose line is not there: those of training, and of evaluations as far as it is known of them.
+        """
+        kept = {(record["kind"], record["step"]): record for record in self.read_metrics() if record["step"] <= step}
+        write_atomically(self.metrics, to_jsonl(kept.values()))
+        evaluated = {0, evaluated_step, *self.probe_steps()} if evaluated_step >= 0 else set()
+        evaluations = [at for at in sorted(evaluated) if at <= evaluated_step and ("evaluation", at) not in kept]
+        return [at for at in range(1, step + 1) if ("train", at) not in kept], evaluations
 
     def read_metrics(self) -> list[dict]:
         """All records of metrics.jsonl, in order; a half-written last line is left out.
@@ -218,6 +236,10 @@ class RunFolder:
     def evaluations(self) -> list[dict]:
         """The evaluations among `read_metrics`, in order."""
         return [record for record in self.read_metrics() if record["kind"] == "evaluation"]
+
+    def first_evaluation(self) -> dict:
+        """The evaluation at step 0; without numbers where its line was lost."""
+        return next((e for e in self.evaluations() if e["step"] == 0), {"step": 0, "epoch": 0.0})
 
     def write_probe(self, step: int, texts: list[dict]) -> None:
         """Keep the greedy continuations of an evaluation."""
