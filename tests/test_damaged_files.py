@@ -219,6 +219,9 @@ def test_doubled_lines_of_metrics_count_once(reference, tmp_path):
 
 def test_a_run_without_its_recipe_is_no_new_folder(reference, tiny, tmp_path, capsys):
     run = RunFolder(shutil.copytree(reference, tmp_path / "run"))
+    values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=run.path, resume="auto")
+    run.recipe.write_text("")
+    assert hyperfit.main(values) == 2 and "recipe.yaml is damaged: it names no model" in capsys.readouterr().err
     run.recipe.unlink()
     for extra in ([], ["--resume", "auto"], ["--overwrite"]):
         values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=run.path)

@@ -238,7 +238,10 @@ class Hyperfitter:
                 )
 
     def _check_same_recipe(self) -> None:
-        changed = self.recipe.changes_from(Recipe.load(self.run.recipe))
+        begun_with = Recipe.load(self.run.recipe)
+        if begun_with.model is None and self.recipe.model is not None:
+            raise UserError(f"{self.run.recipe} is damaged: it names no model; restore it, or start the run anew")
+        changed = self.recipe.changes_from(begun_with)
         if changed:
             raise UserError(f"run {self.run.path} cannot be resumed with another recipe: {'; '.join(changed)}")
 
