@@ -220,6 +220,21 @@ def end_ids(model: nn.Module, codec) -> set[int]:
     return {end for end in ends if end is not None and end < model.config.get_text_config().vocab_size}
 
 
+def check_stored(name: str, revision: str | None = None, trust_remote_code: bool = False) -> None:
+    """Whether a model's config and weights are there and can be opened; no weights are read.
+
+    Raises:
+        UserError: naming what is not.
+    """
+    from safetensors import safe_open
+
+    load_config(name, revision, trust_remote_code)
+    with explained(name, "--model"):
+        for file in _weight_files(name, revision):
+            with safe_open(file, framework="pt"):
+                pass
+
+
 def model_fingerprint(model: nn.Module) -> str:
     """The fingerprint of a loaded model: that of its folder, if it was loaded without rounding. See `stored_fingerprint`."""
     kept = {name for name, _ in model.named_parameters()}  # tied weights once, as a folder holds them

@@ -44,9 +44,7 @@ def inception_scores(
     Raises:
         UserError: torch-fidelity is not installed, the file is none of such weights, or a condition holds no pictures.
     """
-    for condition in conditions:
-        if not all("pixels" in texts.manifest for texts in condition.sets):
-            raise UserError(f"--inception_weights reads pictures, and {condition.name!r} holds text: leave it out")
+    check_pictures(conditions)
     extract = load_extractor(weights, batch_size)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:12]
     of_true: dict[bytes, np.ndarray] = {}
@@ -78,6 +76,13 @@ def _scores(condition: Condition, features: Callable, definition: dict[str, str]
 
 def _whole(pictures: Pictures, flat: np.ndarray) -> np.ndarray:
     return flat[pictures.whole].reshape(-1, pictures.format.height, pictures.format.width, 3)
+
+
+def check_pictures(conditions: Sequence[Condition]) -> None:
+    """Raise UserError when a condition holds no pictures."""
+    for condition in conditions:
+        if not all("pixels" in texts.manifest for texts in condition.sets):
+            raise UserError(f"--inception_weights reads pictures, and {condition.name!r} holds text: leave it out")
 
 
 def check_inception(weights: str) -> None:
