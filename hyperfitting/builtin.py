@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, broken_torchvision
 from .options import nearest
 
 ASSETS = Path(__file__).parent / "assets"
@@ -37,6 +37,8 @@ def explained(name: str, flag: str):
     except UserError:
         raise
     except Exception as error:  # whatever a loader raises: no file, damaged weights, a missing library
+        if problem := broken_torchvision():
+            raise UserError(problem) from error
         reason = " ".join(str(error).split())[:400]
         raise UserError(
             f"{name!r} cannot be loaded: give {flag} a local folder, or a Hub id that this machine can reach ({reason})"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from .documents.loading import say
 from .errors import UserError
 from .files import read_json, read_jsonl, replace_folder, to_jsonl, write_file
 from .options import option
+from .removal import discard
 
 if TYPE_CHECKING:  # recipes are read without torch, which takes seconds to import
     import torch
@@ -83,7 +83,7 @@ class Corpus:
     def save(self, folder: Path, tokenizer) -> None:
         """Write train.jsonl, validation.jsonl (one row a line: id, document, input_ids, text) and corpus.json, in one rename."""
         codec, temporary = as_codec(tokenizer), folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard(temporary, corpus_files(temporary), ignore_errors=True)
         temporary.mkdir(parents=True)
         for name, rows, documents in (
             ("train", self.train, self.train_documents),
@@ -102,7 +102,7 @@ class Corpus:
             "seq_len": self.train.shape[1],
         }
         write_file(temporary / "corpus.json", json.dumps(facts, indent=2) + "\n")
-        replace_folder(temporary, folder)
+        replace_folder(temporary, folder, corpus_files)
 
     @classmethod
     def load(cls, folder: Path) -> Corpus:
@@ -173,6 +173,11 @@ def build_corpus(recipe: CorpusRecipe, tokenizer, say: Callable[[str], None] = s
 def corpus_folder(run: str | Path) -> Path:
     """Where the rows of a run lie."""
     return Path(run) / "corpus"
+
+
+def corpus_files(folder: Path) -> tuple[str, ...]:
+    """What `Corpus.save` writes into its folder."""
+    return "train.jsonl", "validation.jsonl", "corpus.json"
 
 
 def corpus_of_run(where: str | Path) -> Corpus | None:

@@ -9,10 +9,11 @@ import os
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .errors import TrainingError, UserError
+from .removal import discard
 
 
 def lock_folder(folder: Path, flag: str):
@@ -134,26 +135,30 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def replace_folder(temporary: Path, target: Path) -> None:
+def replace_folder(temporary: Path, target: Path, own: Callable[[Path], Sequence[str]] = lambda folder: ()) -> None:
     """Put a finished folder in the place of `target`, all its files synced. A kill in between leaves the old one as
-    `.old`, which `restore_folder` puts back."""
+    `.old`, which `restore_folder` puts back.
+
+    Args:
+        own: a folder -> what may be deleted of it; see `removal.discard`.
+    """
     for file in temporary.rglob("*"):
         if file.is_file():
             sync_file(file)
     old = _old(target)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
+    if os.path.lexists(target):
+        discard(old, own(old), ignore_errors=True)
         os.rename(target, old)
     os.rename(temporary, target)
     sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    discard(old, own(old), ignore_errors=True)
 
 
-def restore_folder(target: Path) -> None:
+def restore_folder(target: Path, own: Callable[[Path], Sequence[str]]) -> None:
     """Put back what a killed `replace_folder` had set aside, or remove it when its replacement stands."""
     old = _old(target)
     if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
+        discard(old, own(old), ignore_errors=True)
     elif old.exists():
         os.rename(old, target)
 

@@ -12,12 +12,16 @@ import json
 import lzma
 import math
 import os
+import sys
 import time
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from hyperfitting import TrainingError, UserError
+from hyperfitting.commands.reporting import run_reporting_errors
 
 SEQ_LEN = 256
 END = "<|endoftext|>"
@@ -68,7 +72,7 @@ def tokens_of(path: str, count: int, bpe) -> dict[str, list[np.ndarray]]:
                     parts[name] += pieces
                     sizes[name] += sum(map(len, pieces))
         if not sizes["train"]:
-            raise ValueError(f"{path} holds no text")
+            raise UserError(f"{path} holds no text")
     print(f"{path}: {count:,} training and {sizes['held_out']:,} held-out tokens", flush=True)
     return {"train": [np.concatenate(parts["train"])[:count]], "held_out": parts["held_out"]}
 
@@ -125,10 +129,15 @@ def train(args) -> None:
     model = new_model(tokenizer)
     model, *optimizers = accelerator.prepare(model, *new_optimizers(model, args.learning_rate))
     steps, per_epoch = int(args.tokens) // (args.batch_size * SEQ_LEN), len(windows) // args.batch_size
+    if not (steps and per_epoch):
+        raise UserError(
+            f"--tokens {args.tokens:g} and the {len(windows)} windows of {data} give no step of {args.batch_size} windows of {SEQ_LEN} "
+            "tokens, and so no model: raise --tokens, or lower --batch_size"
+        )
     warm_up, share = max(1, steps // 50), args.batch_size // accelerator.num_processes
     mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
 
-    state, step, elapsed = output / "state", 0, 0.0
+    state, step, elapsed, seconds = output / "state", 0, 0.0, 0.0
     if (state / "progress.json").exists():
         accelerator.load_state(str(state))
         step, elapsed = json.loads((state / "progress.json").read_text()).values()
@@ -167,6 +176,10 @@ def train(args) -> None:
         forward = plain = accelerator.unwrap_model(model).eval()
         with torch.no_grad():
             held = sum(loss_of(part).item() * len(part) for part in held_out.split(32)) / len(held_out)
+        if not math.isfinite(held):
+            raise TrainingError(
+                f"no model was saved: the held-out loss is {held}; lower --learning_rate, and begin in a new folder"
+            )
         plain.to(torch.bfloat16).save_pretrained(output / "base_model")
         tokenizer.save_pretrained(output / "base_model")
         facts = {
@@ -182,7 +195,7 @@ def train(args) -> None:
         print(json.dumps(facts, indent=2))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     sub = commands.add_parser("prepare", help="text -> tokenizer and tokens")
@@ -200,8 +213,8 @@ def main() -> None:
     sub.add_argument("--seed", type=int, default=0)
     sub.set_defaults(run=train)
     args = parser.parse_args()
-    args.run(args)
+    return run_reporting_errors(args.run, args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,13 +14,17 @@ import io
 import json
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from hyperfitting import TrainingError, UserError
 from hyperfitting.codec.images import ImageCodec
+from hyperfitting.codec.opening import open_picture
+from hyperfitting.commands.reporting import run_reporting_errors
 from hyperfitting.corpus import load_training_rows
 from hyperfitting.training.steps import next_token_loss
 
@@ -31,14 +35,14 @@ HYPERFIT, PROBE = 400, 128  # pictures
 def read_pictures(source: str) -> list[bytes]:
     """Every picture of a parquet file once, as PNG bytes, in the order of a hash of its pixels."""
     import datasets
-    from PIL import Image
 
-    table = datasets.load_dataset("parquet", data_files=source, split="train").cast_column(
-        "image", datasets.Image(decode=False)
-    )
+    table = datasets.load_dataset("parquet", data_files=source, split="train")
+    if "image" not in table.column_names:
+        raise UserError(f"{source} has no column `image`; it has {', '.join(table.column_names)}")
+    table = table.cast_column("image", datasets.Image(decode=False))
     pictures = {}
     for row in table["image"]:
-        pixels = np.array(Image.open(io.BytesIO(row["bytes"])).convert("RGB"))
+        pixels = np.array(open_picture(row)[0].convert("RGB"))
         pictures[hashlib.sha256(pixels.tobytes()).hexdigest()] = row["bytes"]
     return [pictures[digest] for digest in sorted(pictures)]
 
@@ -49,7 +53,7 @@ def learn_colours(pictures: list[bytes], side: int, count: int) -> np.ndarray:
     from sklearn.cluster import MiniBatchKMeans
 
     pixels = [
-        np.array(Image.open(io.BytesIO(data)).convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+        np.array(open_picture(io.BytesIO(data))[0].convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
         for data in pictures
     ]
     means = MiniBatchKMeans(count, random_state=0, batch_size=8192, n_init=1)
@@ -60,10 +64,12 @@ def prepare(args) -> None:
     import datasets
     from transformers import ImageGPTImageProcessorPil
 
+    if not Path(args.images).is_file():
+        raise UserError(f"--images {args.images} is no file")
     output, pictures = Path(args.output_dir), read_pictures(args.images)
-    output.mkdir(parents=True, exist_ok=True)
     if len(pictures) < args.pretrain + HYPERFIT + PROBE:
-        raise ValueError(f"{args.images} holds {len(pictures)} different pictures: lower --pretrain")
+        raise UserError(f"{args.images} holds {len(pictures)} different pictures: lower --pretrain")
+    output.mkdir(parents=True, exist_ok=True)
     edges = np.cumsum([0, args.pretrain, HYPERFIT, PROBE])
     sets = dict(
         zip(("pretrain", "hyperfit", "probe", "complete"), np.split(np.array(pictures, object), edges[1:]), strict=True)
@@ -97,6 +103,10 @@ def simple_losses(train: torch.Tensor, held_out: torch.Tensor, side: int, colour
 def train(args) -> None:
     from transformers import ImageGPTConfig, ImageGPTForCausalImageModeling
 
+    if not args.minutes > 0:
+        raise UserError(f"--minutes must be above 0, not {args.minutes:g}: no step would be made, and no model")
+    if not (Path(args.data) / "preprocessor_config.json").is_file():
+        raise UserError(f"--data {args.data} is no folder that `prepare` wrote")
     torch.manual_seed(args.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     codec, data = ImageCodec.load(args.data), Path(args.data)
@@ -151,6 +161,8 @@ def train(args) -> None:
             if held_out < best:  # small sets are soon learned by heart: the best is kept
                 best = held_out
                 model.save_pretrained(args.output_dir)
+    if best == math.inf:
+        raise TrainingError(f"no model was saved: no loss of {step} steps was a number; lower --learning_rate")
     codec.save(Path(args.output_dir))
     facts = {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -167,7 +179,7 @@ def train(args) -> None:
     print(json.dumps(facts, indent=2))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     sub = commands.add_parser("prepare", help="pictures -> sets and colours")
@@ -187,8 +199,8 @@ def main() -> None:
     sub.add_argument("--eval_steps", type=int, default=250)
     sub.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.run(args)
+    return run_reporting_errors(args.run, args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

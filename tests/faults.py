@@ -3,7 +3,7 @@
     python tests/faults.py TINY_FOLDER WORK_FOLDER [COUNT]
 
 For each scenario a first, undisturbed run says which calls there are: a site is an operation, the line of `hyperfitting/` that
-asks for it, and for the helpers of files.py the line that calls them. Its first and its last occurrence fail with each of
+asks for it, and for the helpers of files.py and removal.py the line that calls them. Its first and its last occurrence fail with each of
 `FAULTS`. What libraries write in C++ or Rust fails from below, at a limit on the size of files. Processes are forked after the
 imports, which take longer than all the rest. With COUNT only so many faults are tried, spread over all.
 """
@@ -51,7 +51,7 @@ IMPORTED = (
     "hyperfitting.report",
 )
 PACKAGE = str(Path(hyperfitting.__file__).parent) + os.sep
-HELPERS = PACKAGE + "files.py"
+HELPERS = (PACKAGE + "files.py", PACKAGE + "removal.py")
 FAULTS = ("ENOSPC", "EIO", "killed before", "killed after")
 LIMIT = "largest file"
 
@@ -162,7 +162,7 @@ def _site(operation: str) -> str | None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE):
             lines.append(f"{code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno} {code.co_name}")
-            if code.co_filename != HELPERS:
+            if code.co_filename not in HELPERS:
                 break
         frame = frame.f_back
     return f"{operation} in {' of '.join(lines)}" if lines else None

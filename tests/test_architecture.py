@@ -8,7 +8,18 @@ import hyperfitting
 PACKAGE = Path(hyperfitting.__file__).parent
 # From the ground up. What stands on one line knows only what stands on the lines before it, or earlier on its own.
 FLOORS = (
-    ("errors", "files", "terminal", "processes", "options", "builtin", "model_folder", "host_memory", "hardware"),
+    (
+        "errors",
+        "removal",
+        "files",
+        "terminal",
+        "processes",
+        "options",
+        "builtin",
+        "model_folder",
+        "host_memory",
+        "hardware",
+    ),
     ("models", "codec", "documents", "corpus", "records"),
     ("scoring",),
     ("generation",),

@@ -132,3 +132,27 @@ def test_several_processes_without_a_gpu_need_the_cpu_flag(tiny, tmp_path):
 def test_help_lists_every_field():
     done = run([sys.executable, "launch/hyperfit.py", "--help"])
     assert done.returncode == 0 and "--stop_when_saturated" in done.stdout and "[2000]" in done.stdout
+
+
+@pytest.mark.parametrize("raised", ["in transformers", "elsewhere"])
+def test_a_torchvision_of_another_build_is_named(raised, tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+
+    def unimportable(*arguments, **options):
+        raise ModuleNotFoundError(
+            "Could not import module 'LlamaConfig'. Are this object's requirements defined correctly?"
+        )
+
+    if raised == "elsewhere":
+        monkeypatch.setattr("hyperfitting.training.hyperfitter.load_config", unimportable)
+    else:
+        monkeypatch.setattr("transformers.AutoConfig.from_pretrained", unimportable)
+    values = {"model": tiny / "fp32", "dataset": tiny / "stories.jsonl", "output_dir": tmp_path / "run"}
+    assert main(flags(**values)) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(
+        "error: torchvision is installed and does not go with this torch (operator torchvision::nms"
+    )
+    assert "pip uninstall torchvision" in shown

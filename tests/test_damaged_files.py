@@ -13,6 +13,7 @@ from hyperfitting.errors import UserError
 from hyperfitting.generation import Context
 from hyperfitting.generation.exchange import import_continuations
 from hyperfitting.records import generation_set, load_generation_sets
+from hyperfitting.training.run_folder import RunFolder
 
 NESTED = "[" * 100_000
 BYTES = {
@@ -180,6 +181,51 @@ def test_a_run_whose_metrics_are_damaged_is_not_resumed(tiny, reference, tmp_pat
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", resume="auto")
     assert hyperfit.main(values) == 2
     assert f"error: {file}, line 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["all", "the second half", "all but the last line", "the file"])
+def test_a_run_goes_on_without_lines_of_its_metrics_and_says_so(lost, tiny, reference, tmp_path, capsys):
+    run = RunFolder(shutil.copytree(reference, tmp_path / "run"))
+    before = run.evaluations()
+    lines = run.metrics.read_text()
+    kept = {
+        "all": "",
+        "the second half": lines[: len(lines) // 2],
+        "all but the last line": lines.splitlines()[-1] + "\n",
+    }
+    run.metrics.write_text(kept.get(lost, ""))
+    if lost == "the file":
+        run.metrics.unlink()
+    values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=run.path)
+    assert hyperfit.main(values) == 2 and "holds a run" in capsys.readouterr().err
+    assert hyperfit.main([*values, "--resume", "auto"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "metrics.jsonl was damaged: it lacks" in shown, shown
+    after = run.evaluations()
+    assert after[-1]["step"] == 24 and after[-1]["validation_loss"] == pytest.approx(before[-1]["validation_loss"])
+    card = (run.final / "README.md").read_text()
+    assert (f"{before[0]['validation_loss']:.3f}" in card) == (lost == "the second half")
+
+
+def test_doubled_lines_of_metrics_count_once(reference, tmp_path):
+    run = RunFolder(shutil.copytree(reference, tmp_path / "run"))
+    whole = run.read_metrics()
+    lines = run.metrics.read_text().splitlines(keepends=True)
+    run.metrics.write_text("".join([*lines[:3], lines[2], *lines[4:], *lines[-2:]]))
+    assert run.rewind_metrics(24, 24) == ([whole[3]["step"]], [])
+    assert run.read_metrics() == [*whole[:3], *whole[4:]]
+    assert run.rewind_metrics(1, 0) == ([], [])
+
+
+def test_a_run_without_its_recipe_is_no_new_folder(reference, tiny, tmp_path, capsys):
+    run = RunFolder(shutil.copytree(reference, tmp_path / "run"))
+    values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=run.path, resume="auto")
+    run.recipe.write_text("")
+    assert hyperfit.main(values) == 2 and "recipe.yaml is damaged: it names no model" in capsys.readouterr().err
+    run.recipe.unlink()
+    for extra in ([], ["--resume", "auto"], ["--overwrite"]):
+        values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=run.path)
+        assert hyperfit.main([*values, *extra]) == 2 and "a run without its recipe.yaml" in capsys.readouterr().err
 
 
 def test_rows_that_were_written_as_floats_are_whole_numbers(reference, tiny, tmp_path):

@@ -43,7 +43,7 @@ def test_a_killed_replacement_of_a_folder_leaves_one(left, tmp_path):
     for name in {"old": ["final.old"], "both": ["final.old", "final"]}[left]:
         (tmp_path / name).mkdir()
         (tmp_path / name / "content").write_text(name)
-    restore_folder(tmp_path / "final")
+    restore_folder(tmp_path / "final", lambda folder: ["content"])
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
     assert (tmp_path / "final" / "content").read_text() == {"old": "final.old", "both": "final"}[left]
 

@@ -209,7 +209,8 @@ def test_contexts_and_records_of_another_engine(finished, tiny, reference, tmp_p
     assert call("--export_contexts", tmp_path / "c.jsonl") == 2  # nothing is overwritten
     made = [{"id": row["id"], "token_ids": [5, 6, 7], "finish_reason": "stop"} for row in exported]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, made)))
-    assert call("--import_records", tmp_path / "r.jsonl") == 0
+    assert call("--import_records", tmp_path / "r.jsonl", "--batch_size", 2) == 0
+    assert call("--import_records", tmp_path / "r.jsonl", "--batch_size", 3) == 0  # which means nothing here
     assert [record["continuation_ids"] for record in records_of(tmp_path / "adopted")] == [[5, 6, 7]] * 3
     made[1]["id"], made[2]["token_ids"] = "strange", [9999]
     (tmp_path / "bad.jsonl").write_text("\n".join(map(json.dumps, made)))

@@ -4,12 +4,14 @@ import io
 import json
 import pickle
 import random
+import shutil
+import sys
 
 import datasets
 import numpy as np
 import pytest
 import torch
-from conftest import LAUNCH, read_losses, run
+from conftest import LAUNCH, REPOSITORY, read_losses, run
 from killing import kill_all, start_and_wait_for
 from PIL import Image
 from safetensors.torch import load_file
@@ -444,3 +446,32 @@ def test_nothing_but_tensors_is_unpickled(pickled, tmp_path, capsys):
     assert convert.main(["--model", str(pickled), "--output_dir", str(tmp_path / "converted")]) == 2
     shown = capsys.readouterr()
     assert "has run" not in shown.out and "cannot be loaded" in shown.err and not (tmp_path / "converted").exists()
+
+
+def test_pre_training_without_a_model_is_no_success(igpt, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(REPOSITORY / "launch")
+    import pretrain_builtin
+    import pretrain_images
+
+    def call(script, *words):
+        monkeypatch.setattr(sys, "argv", ["script", *map(str, words)])
+        code = script.main()
+        return code, capsys.readouterr().err
+
+    for name in ("pretrain", "probe"):
+        shutil.copy(igpt / "pictures.parquet", tmp_path / f"{name}.parquet")
+    shutil.copy(igpt / "model" / "preprocessor_config.json", tmp_path)
+    train = ["train", "--data", tmp_path, "--output_dir", tmp_path / "m", "--batch_size", 2]
+    for words, wanted, message in (
+        (["prepare", "--images", tmp_path / "gone.parquet", "--output_dir", tmp_path / "m"], 2, "is no file"),
+        ([*train, "--minutes", 0], 2, "--minutes must be above 0"),
+        ([*train, "--minutes", 0.02, "--learning_rate", 1e30], 1, "no model was saved"),
+        ([*train[:1], "--data", tmp_path / "gone", *train[3:]], 2, "is no folder that `prepare` wrote"),
+    ):
+        code, shown = call(pretrain_images, *words)
+        assert code == wanted and "error: " in shown and message in shown, shown
+        assert not (tmp_path / "m").exists()
+    code, shown = call(
+        pretrain_builtin, "prepare", "--text", f"{tmp_path / 'gone.jsonl'}:10", "--output_dir", tmp_path / "m"
+    )
+    assert code == 1 and "gone.jsonl" in shown

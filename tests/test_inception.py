@@ -1,5 +1,6 @@
 """Distances of pictures on features of InceptionV3: what is made of features, and, where the extra is installed, the features."""
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -48,26 +49,40 @@ def test_what_is_missing_is_said_before_anything_is_computed(tmp_path, monkeypat
     with pytest.raises(UserError, match="reads pictures, and 'words' holds text"):
         inception.inception_scores([Condition("words", (TEXTS,))], "none.pth")
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    inception._import_network.cache_clear()
     words = ["nowhere", "--inception_weights", "none.pth", "--output_dir", str(tmp_path / "scores")]
     assert score_command.main(words) == 2
-    assert 'an extra: pip install "hyperfitting[fidelity]"' in capsys.readouterr().err
+    assert 'need torch-fidelity: pip install --no-deps "torch-fidelity' in capsys.readouterr().err
     assert score_command.main(["nowhere", "--metrics", "inception_kd", "--output_dir", str(tmp_path / "scores")]) == 2
     assert "did you mean 'inception_kid'?" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_network_is_imported_without_its_package(tmp_path, monkeypatch):
+    package = tmp_path / "torch_fidelity"
+    package.mkdir()
+    (package / "__init__.py").write_text("import no_torchvision_here")
+    (package / "base.py").write_text("")
+    (package / "feature_extractor_inceptionv3.py").write_text(
+        "import torch_fidelity.base\nclass FeatureExtractorInceptionV3: pass"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    inception._import_network.cache_clear()
+    assert inception._import_network().__name__ == "FeatureExtractorInceptionV3"
+    assert not [name for name in sys.modules if name.startswith("torch_fidelity")]
+    inception._import_network.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def network():
     """(class, state) of an InceptionV3 with random weights."""
-    module = pytest.importorskip(
-        "torch_fidelity.feature_extractor_inceptionv3",
-        reason='pip install "hyperfitting[fidelity]"',
-        exc_type=Exception,
-    )
+    if importlib.util.find_spec("torch_fidelity") is None:
+        pytest.skip(inception.INSTALL)
+    network = inception._import_network()
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "load_state_dict_from_url", lambda *args, **kwargs: {})
-        patch.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        made = module.FeatureExtractorInceptionV3("random", ["2048"])
+        patch.setitem(network.__init__.__globals__, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        patch.setattr(network, "load_state_dict", lambda self, state: None)
+        made = network("random", ["2048"])
     return made, made.state_dict()
 
 

@@ -359,6 +359,13 @@ def test_only_what_a_scoring_wrote_is_replaced(name, generations, tmp_path, caps
     assert (tmp_path / name).read_text() == foreign and len(list(tmp_path.iterdir())) == 1
     (tmp_path / name).unlink()
     assert call(*words) == 0
+    (tmp_path / "scores.tex").write_text("mine")  # which that scoring did not write
+    assert call(*words, "--latex") == 2 and "holds scores.tex, which no scoring wrote" in capsys.readouterr().err
+    (tmp_path / "scores.tex").unlink()
+    (tmp_path / "scores.md").rename(tmp_path / "notes")
+    (tmp_path / "scores.md").symlink_to(tmp_path / "notes")
+    assert call(*words) == 2 and "holds scores.md, which no scoring wrote" in capsys.readouterr().err
+    (tmp_path / "scores.md").unlink()
     (tmp_path / "scores.json").unlink()  # as if it had been killed
     assert call(*words[:-1]) == 0
 
@@ -370,6 +377,47 @@ def test_a_model_that_was_changed_is_refused(generations, tmp_path, capsys):
     manifest.write_text(json.dumps(facts))
     assert call(tmp_path / "g" / "other", "--model_scores", "--output_dir", tmp_path / "s") == 2
     assert "is not the model that made 'other': it was changed since" in capsys.readouterr().err
+
+
+LATE = {
+    "a second model that is gone": (["--model_scores"], "cannot be loaded"),
+    "weights that are gone": (["--model_scores"], "cannot be loaded"),
+    "a tokenizer that is gone": (["--train_rows", "RUN"], "give --tokenizer"),
+    "a metric without its flag": (["--metrics", "ttr", "entropy_original"], "give --model_scores"),
+    "contexts of another kind": (["--baseline", "base greedy"], "a paired difference needs the same contexts"),
+    "MAUVE's model": (["--mauve_model", "GONE"], "gone' cannot be loaded"),
+    "a folder that cannot be": (["--output_dir", "/proc/scores"], "/proc/scores is not writable"),
+}
+
+
+@pytest.mark.parametrize("what", LATE)
+def test_what_is_missing_is_said_before_anything_is_scored(what, generations, reference, tmp_path, monkeypatch, capsys):
+    words, message = LATE[what]
+
+    def scored(*arguments, **options):
+        raise AssertionError("texts were scored")
+
+    monkeypatch.setattr(command, "score_conditions", scored)
+    monkeypatch.setattr("hyperfitting.scoring.model_scores.score_with_models", scored)
+    for name in ("base", "other"):
+        shutil.copytree(generations / name, tmp_path / name)
+    manifest = tmp_path / "other" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    if what == "weights that are gone":
+        hollow = shutil.copytree(generations / "other_model", tmp_path / "hollow")
+        (hollow / "model.safetensors").unlink()
+        manifest.write_text(json.dumps(facts | {"model": str(hollow)}))
+    elif what != "a folder that cannot be":
+        manifest.write_text(json.dumps(facts | {"model": str(tmp_path / "gone")}))
+    if what == "contexts of another kind":
+        file = tmp_path / "other" / "generations.jsonl"
+        file.write_text(file.read_text().replace('"id": "c', '"id": "d'))
+    if what == "MAUVE's model":
+        monkeypatch.setattr("hyperfitting.scoring.mauve.import_mauve", lambda: None)
+    files = {"RUN": reference, "GONE": tmp_path / "gone"}
+    output = [] if "--output_dir" in words else ["--output_dir", tmp_path / "s"]
+    assert call(tmp_path / "base", tmp_path / "other", *(files.get(word, word) for word in words), *output) == 2
+    assert message in capsys.readouterr().err and not (tmp_path / "s").exists()
 
 
 def test_a_lost_tokenizer_is_asked_for_by_its_own_flag(reference, tmp_path, capsys):

@@ -1,7 +1,6 @@
 """Images: ImageGPT's image processor as a codec."""
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from ..errors import UserError
 from .base import Codec, DocumentError
+from .opening import open_picture
 from .pixels import PixelFormat
 
 READERS = dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"), "imagefolder")
@@ -65,14 +65,14 @@ class ImageCodec(Codec):
         return self.pixels.start + 1
 
     def encode(self, documents: Sequence, special: bool = True) -> list[list[int]]:
-        """Ids of images as the image processor gives them: turned upright as their EXIF data says, laid on white where they are
-        transparent, resized, and each pixel the nearest colour."""
+        """Ids of images as the image processor gives them: of 8 bits a channel, turned upright as their EXIF data says, laid on
+        white where they are transparent, resized, and each pixel the nearest colour."""
         from transformers.models.imagegpt.image_processing_pil_imagegpt import color_quantize
 
         if not documents:
             return []
-        images = [self._open(place, document) for place, document in enumerate(documents)]
-        sized = self.processor(images, do_convert_rgb=True, do_color_quantize=False)["pixel_values"]
+        # One at a time: a photograph takes a hundred times the room of what it becomes.
+        sized = [self._resized(place, document) for place, document in enumerate(documents)]
         pixels = np.stack(sized).transpose(0, 2, 3, 1).reshape(-1, 3)
         nearest = [
             color_quantize(pixels[start : start + AT_ONCE], self.processor.clusters)
@@ -118,40 +118,28 @@ class ImageCodec(Codec):
     def facts(self) -> dict:
         return {"pixels": self.pixels.to_json()}
 
-    def _open(self, place: int, document) -> Image.Image:
-        """A document upright, noted in `changed`."""
+    def _resized(self, place: int, document) -> np.ndarray:
+        """A document as (3, height, width) of the processor's size, noted in `changed`."""
         try:
-            image = _decode(document)
-            upright = ImageOps.exif_transpose(image)
+            upright, found = open_picture(document)
+            pixels = self.processor([upright], do_convert_rgb=True, do_color_quantize=False)["pixel_values"][0]
         except Exception as error:  # Pillow's readers raise whatever a damaged file makes them raise
             name = document.get("path") if isinstance(document, dict) else document
-            why = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:120]})"
-            raise DocumentError(
-                place, name if isinstance(name, str) else None, f"no image that Pillow can read{why}"
-            ) from None
-        alpha = "A" in image.getbands() or "transparency" in image.info
+            raise DocumentError(place, name if isinstance(name, str) else None, _reason(error)) from None
         self.read += 1
-        self.changed["grey"] += image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;")
-        self.changed["with a palette"] += image.mode in ("P", "PA")
-        self.changed["transparent"] += alpha
-        self.changed["turned"] += image.getexif().get(0x0112, 1) != 1  # the tag of the orientation
+        self.changed.update(found)
         self.changed["of another size"] += upright.size != (self.pixels.width, self.pixels.height)
         self.changed["of another aspect"] += upright.width * self.pixels.height != upright.height * self.pixels.width
         self.changed = +self.changed
-        return upright
+        return pixels
 
 
-def _decode(document) -> Image.Image:
-    """Open a document and read all of it."""
-    if isinstance(document, Image.Image):
-        return document
-    if document is None:
-        raise ValueError("there is none")
-    if isinstance(document, dict):
-        document = document["path"] if document["bytes"] is None else io.BytesIO(document["bytes"])
-    with Image.open(document) as image:
-        image.load()
-        return image
+def _reason(error: Exception) -> str:
+    """What a document that could not be opened is."""
+    if isinstance(error, UserError):
+        return str(error)
+    why = "" if isinstance(error, UnidentifiedImageError) else f" ({' '.join(str(error).split())[:120]})"
+    return f"no image that Pillow can read{why}"
 
 
 def _holds_images(feature) -> bool:

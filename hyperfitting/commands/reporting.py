@@ -1,6 +1,7 @@
 """Calls a command and turns its errors into one message and an exit code."""
 
 import atexit
+import contextlib
 import errno
 import gc
 import os
@@ -8,10 +9,10 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..errors import TrainingError, UserError
+from ..errors import TrainingError, UserError, broken_torchvision
 from ..files import size_of
 from ..processes import is_main_process, local_rank, rank
 
@@ -29,7 +30,8 @@ def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
     gc.set_threshold(50_000, 100)
     atexit.register(gc.freeze)  # or the end of the process would look through them twice more
     try:
-        command(arguments)
+        with _torchvision_named():
+            command(arguments)
         return 0
     except (UserError, TrainingError, OSError) as error:
         if is_main_process():
@@ -43,6 +45,17 @@ def run_reporting_errors(command: Callable, arguments: list[str] | None) -> int:
         if os.environ.get("HYPERFITTING_DEBUG"):
             traceback.print_exc()
         return 2 if isinstance(error, UserError) else 1
+
+
+@contextlib.contextmanager
+def _torchvision_named() -> Iterator[None]:
+    """Inside, what Python raises because torchvision cannot be imported says so, wherever a library imports it."""
+    try:
+        yield
+    except (ImportError, RuntimeError) as error:
+        if not isinstance(error, TrainingError) and (problem := broken_torchvision()):
+            raise UserError(problem) from error
+        raise
 
 
 def _message(error: Exception) -> str:

@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from ..scoring import tables
 from ..scoring.conditions import Condition, check_names
 from ..scoring.metrics import find_metric
 from ..scoring.model_metrics import SIDES
+from ..scoring.readiness import check_ready
 from ..scoring.results import Results, score_conditions
 from .command_line import Invocation, read_command_line
 from .reporting import run_reporting_errors
@@ -148,6 +151,12 @@ def _run(arguments: list[str] | None) -> None:
 
         study = Study(options.preference)
         voted = scores_beside(study, conditions)
+    asked = {name: getattr(options, name) for name in ("metrics", "baseline", "model_scores", "preference")}
+    asked |= {name: getattr(options, name) for name in ("mauve_model", "inception_weights")}
+    check_ready(conditions, trust_remote_code=trust, **asked)
+    codec_of = _quoting(codec, trust)
+    for condition in conditions if train else ():
+        codec_of(condition.first)
     models = {}
     if options.model_scores:
         from ..scoring.model_scores import score_with_models
@@ -164,17 +173,6 @@ def _run(arguments: list[str] | None) -> None:
             )
     if not is_main_process():
         return
-    find = functools.cache(functools.partial(load_codec, trust_remote_code=trust))
-
-    def codec_of(texts: GenerationSet) -> Codec | None:
-        made_by = texts.manifest
-        if codec or "model" not in made_by or "pixels" in made_by:  # pixels are quoted by no text
-            return codec
-        try:
-            return find(made_by["model"], revision=made_by.get("revision"))
-        except UserError as error:
-            raise UserError(f"quotations need the tokenizer of {texts.name!r}: give --tokenizer ({error})") from None
-
     with Progress(console) as progress, progress.task("scoring") as task:
 
         def say(what: str) -> None:
@@ -204,6 +202,22 @@ def _run(arguments: list[str] | None) -> None:
     for note in results.notes:
         console.print(printable(note))
     console.print(f"{output / 'scores.json'}, {output / 'scores.md'}, open {output / 'report.html'}")
+
+
+def _quoting(codec: Codec | None, trust_remote_code: bool) -> Callable[[GenerationSet], Codec | None]:
+    """A set -> what writes its quotations as text: --tokenizer, or that of the set's model."""
+    find = functools.cache(functools.partial(load_codec, trust_remote_code=trust_remote_code))
+
+    def codec_of(texts: GenerationSet) -> Codec | None:
+        made_by = texts.manifest
+        if codec or "model" not in made_by or "pixels" in made_by:  # pixels are quoted by no text
+            return codec
+        try:
+            return find(made_by["model"], revision=made_by.get("revision"))
+        except UserError as error:
+            raise UserError(f"quotations need the tokenizer of {texts.name!r}: give --tokenizer ({error})") from None
+
+    return codec_of
 
 
 def _write(output: Path, results: Results, options: ScoreOptions) -> None:
@@ -259,22 +273,32 @@ def read_conditions(
 def _check_free(output: Path, overwrite: bool) -> None:
     if output.exists() and not output.is_dir():
         raise UserError(f"output_dir {output} is a file")
-    there = [name for name in WRITTEN if (output / name).exists()]
-    if there and not _is_scoring(output):
-        raise UserError(f"{output} holds {there[0]}, which no scoring wrote: set another --output_dir")
+    existing = next(path for path in (output, *output.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise UserError(
+            f"output_dir {output} is not writable ({error.strerror}): set --output_dir to a folder of your own"
+        ) from None
+    there = [name for name in WRITTEN if os.path.lexists(output / name)]
+    foreign = [name for name in there if (output / name).is_symlink()] or _not_of_a_scoring(output, there)
+    if foreign:
+        raise UserError(f"{output} holds {foreign[0]}, which no scoring wrote: set another --output_dir")
     if "scores.json" in there and not overwrite:
         raise UserError(f"{output} holds scores: replace them with --overwrite, or set another --output_dir")
 
 
-def _is_scoring(output: Path) -> bool:
-    """Whether a scoring, finished or killed, wrote to this folder: its options are the first of its files, its scores the last."""
+def _not_of_a_scoring(output: Path, there: list[str]) -> list[str]:
+    """Those of the files that no scoring, finished or killed, wrote: its options are the first of its files, its scores the last."""
+    if not there:
+        return []
     try:
-        if (output / "scores.json").exists():
-            return "conditions" in read_json(output / "scores.json")
-        ScoreOptions.load(output / "options.yaml")
-        return True
+        if "scores.json" in there and "conditions" not in read_json(output / "scores.json"):
+            return there
+        made_latex = ScoreOptions.load(output / "options.yaml").latex
     except UserError:
-        return False
+        return there
+    return [name for name in there if name == "scores.tex" and not made_latex]
 
 
 def _check_baseline(name: str | None, conditions: list[Condition]) -> None:

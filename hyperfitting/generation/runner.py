@@ -171,7 +171,7 @@ class GenerationRunner:
             raise UserError("records of another engine have one policy and no citation blocker: name it with --policy")
         size = self.model.config.get_text_config().vocab_size
         found = import_continuations(path, list(contexts), self.max_length, size, self.ends)
-        self.engine = f"imported from {path.name}"
+        self.engine, self.batch_size = f"imported from {path.name}", None  # nothing is decoded, in no batches
         with lock_folder(self.folder.path, "output_dir"):
             self._agree_on_manifest(contexts, lambda: len(contexts))
             self.folder.keep_options(self.options)

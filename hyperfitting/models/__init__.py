@@ -17,6 +17,7 @@ from .fingerprints import (
 from .loading import (
     causal_lm,
     check_loads_again,
+    check_stored,
     convert_to_safetensors,
     load_config,
     load_for_inference,
@@ -38,6 +39,7 @@ __all__ = [
     "check_causal",
     "check_loads_again",
     "check_no_dropout",
+    "check_stored",
     "check_ties",
     "check_vocabulary",
     "check_window",

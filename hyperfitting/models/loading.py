@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..hardware import use_all_cores
 from ..model_folder import check_model_folder, check_not_quantised
 from ..processes import local_rank
+from .fingerprints import open_weights
 from .quiet import disable_dropout
 from .ties import check_ties, with_true_ties
 
@@ -42,6 +43,18 @@ def _check_no_adapter(name: str, revision: str | None) -> None:
             f"{name!r} holds an adapter (adapter_config.json) beside a whole model, and whether it is applied would depend on whether peft "
             "is installed: download it, and merge the adapter or remove its files"
         )
+
+
+def check_stored(name: str, revision: str | None = None, trust_remote_code: bool = False) -> None:
+    """Whether a model's config and weights are there and can be opened; no weights are read.
+
+    Raises:
+        UserError: naming what is not.
+    """
+    load_config(name, revision, trust_remote_code)
+    with explained(name, "--model"), open_weights(name, revision) as files:
+        if not files:
+            raise UserError(f"{name!r} holds no safetensors weights")
 
 
 def load_for_training(name: str, config, revision: str | None = None, trust_remote_code: bool = False) -> nn.Module:

@@ -1,9 +1,12 @@
-"""KID, precision and recall of completed pictures on the features that FID is computed with. An optional extra."""
+"""KID, precision and recall of completed pictures on the features that FID is computed with; they need torch-fidelity."""
 
+import contextlib
 import functools
 import hashlib
+import importlib.util
 import pickle
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from .scores import Score, summarize
 from .signature import Signature
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+INSTALL = 'pip install --no-deps "torch-fidelity>=0.4,<0.5"'  # its torchvision would bring a torch of its own
 FEATURES = "2048"  # torch-fidelity's name of the last pooling's
 Extract = Callable[[np.ndarray], np.ndarray]  # (n, height, width, 3) RGB, 0 to 255 -> (n, 2048) float64
 
@@ -38,11 +42,9 @@ def inception_scores(
         Condition -> metric -> score.
 
     Raises:
-        UserError: the extra is not installed, the file is none of such weights, or a condition holds no pictures.
+        UserError: torch-fidelity is not installed, the file is none of such weights, or a condition holds no pictures.
     """
-    for condition in conditions:
-        if not all("pixels" in texts.manifest for texts in condition.sets):
-            raise UserError(f"--inception_weights reads pictures, and {condition.name!r} holds text: leave it out")
+    check_pictures(conditions)
     extract = load_extractor(weights, batch_size)
     digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()[:12]
     of_true: dict[bytes, np.ndarray] = {}
@@ -76,11 +78,18 @@ def _whole(pictures: Pictures, flat: np.ndarray) -> np.ndarray:
     return flat[pictures.whole].reshape(-1, pictures.format.height, pictures.format.width, 3)
 
 
+def check_pictures(conditions: Sequence[Condition]) -> None:
+    """Raise UserError when a condition holds no pictures."""
+    for condition in conditions:
+        if not all("pixels" in texts.manifest for texts in condition.sets):
+            raise UserError(f"--inception_weights reads pictures, and {condition.name!r} holds text: leave it out")
+
+
 def check_inception(weights: str) -> None:
     """Whether there is all that pictures can be measured with, before anything is computed.
 
     Raises:
-        UserError: the extra is not installed, or there is no such file.
+        UserError: torch-fidelity is not installed, or there is no such file.
     """
     _import_network()
     if not Path(weights).is_file():
@@ -114,10 +123,27 @@ def load_extractor(weights: str, batch_size: int) -> Extract:
     return extract
 
 
+@functools.cache
 def _import_network() -> type:
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another build than torch
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(f'Inception features are an extra: pip install "hyperfitting[fidelity]" ({reason})') from error
+        with _without_what_it_imports("torch_fidelity"):
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise UserError(f"Inception features need torch-fidelity: {INSTALL} ({error})") from error
     return FeatureExtractorInceptionV3
+
+
+@contextlib.contextmanager
+def _without_what_it_imports(package: str) -> Iterator[None]:
+    """Inside, modules of a package are imported and the package itself is not: torch-fidelity's asks for torchvision, which
+    InceptionV3 does without, and which must be of torch's own build."""
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    if spec is None:
+        yield
+        return
+    sys.modules[package] = importlib.util.module_from_spec(spec)
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+            del sys.modules[name]  # or who imports all of it would find it hollow

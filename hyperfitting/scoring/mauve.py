@@ -12,7 +12,7 @@ from torch import nn
 
 from ..codec import load_codec
 from ..errors import UserError
-from ..models import load_for_inference, window_of
+from ..models import check_stored, load_for_inference, window_of
 from .conditions import Condition
 from .model_metrics import MAUVE
 from .scores import Score
@@ -64,6 +64,19 @@ def mauve_scores(
             values += [_area(compute_mauve, true, generated, seed) for seed in range(SEEDS)]
         scores[condition.name] = _score(condition, pairs[condition.name], np.array(values), model_name)
     return scores
+
+
+def check_mauve(conditions: Sequence[Condition], model_name: str, trust_remote_code: bool = False) -> None:
+    """Whether there is all that MAUVE needs, before anything is computed.
+
+    Raises:
+        UserError: as `mauve_scores`.
+    """
+    import_mauve()
+    for condition in conditions:
+        _pairs(condition)
+    check_stored(model_name, trust_remote_code=trust_remote_code)
+    load_codec(model_name, trust_remote_code=trust_remote_code)
 
 
 def _pairs(condition: Condition) -> list[list[tuple[str, str, str]]]:

@@ -60,6 +60,19 @@ def score_with_models(
     return {condition.name: _summarize(condition, sides, measured) for condition in conditions}
 
 
+def check_models(conditions: Sequence[Condition], trust_remote_code: bool = False) -> None:
+    """Whether the models of all conditions are noted and stored, before the first of them is loaded.
+
+    Raises:
+        UserError: as `score_with_models`.
+    """
+    from ..models import check_stored
+
+    sets = [texts for condition in conditions for texts in condition.sets]
+    for name, revision in dict.fromkeys(_model_of(texts) for texts in sets):
+        check_stored(name, revision, trust_remote_code)
+
+
 def _model_of(texts: GenerationSet) -> tuple[str, str | None]:
     """Name and revision; manifests of local folders, and those of old, hold no revision."""
     if "model" not in texts.manifest:

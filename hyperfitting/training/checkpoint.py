@@ -6,7 +6,6 @@ The mark holds the size and the digest of every file. Digests detect damage, not
 import json
 import os
 import re
-import shutil
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +14,10 @@ import xxhash
 
 from ..errors import UserError
 from ..files import read_json, sync_file, sync_folder, write_file, written_by_libraries
+from ..removal import MARK, discard
 from .launching import strategy_of
+from .written import of_checkpoint
 
-MARK = "COMPLETED"
 BLOCK = 2**24  # bytes that are digested at a time
 BYTES_PER_PARAMETER = 12  # fp32 weight and two moments
 
@@ -42,7 +42,7 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
     if known[0]:
         return target
     if accelerator.is_main_process:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _discard(temporary)
         temporary.mkdir(parents=True)
     accelerator.wait_for_everyone()
     accelerator.step = 0  # it counts the passes of this process, and a resumed run would save another number of them
@@ -50,7 +50,7 @@ def save_checkpoint(accelerator, folder: Path, step: int, progress: dict, keep: 
         with written_by_libraries(temporary, BYTES_PER_PARAMETER * parameters):
             accelerator.save_state(str(temporary))
     except OSError:
-        shutil.rmtree(temporary, ignore_errors=True)  # it may hold all the room that is left
+        _discard(temporary)  # it may hold all the room that is left
         raise
     accelerator.wait_for_everyone()
     names = [None]
@@ -190,14 +190,14 @@ def set_newer_aside(folder: Path, step: int) -> None:
     for path in _candidates(folder):
         if _step(path) > step:
             target = path.with_name(f"aside_{path.name}")
-            shutil.rmtree(target, ignore_errors=True)
+            _discard(target)
             os.rename(path, target)
 
 
 def keep_newest(folder: Path, count: int) -> None:
     """Delete all checkpoints but the newest `count`."""
     for old in _candidates(folder)[count:]:
-        shutil.rmtree(old)
+        discard(old, of_checkpoint(old))
 
 
 def _layout(accelerator) -> str:
@@ -225,11 +225,15 @@ def _put_in_place(temporary: Path, target: Path) -> None:
     """Rename a whole checkpoint; a damaged one of the same step is removed only after it stands."""
     damaged = target.with_name(f"{target.name}.old")  # and not aside_…, which set_newer_aside gives to what is kept
     if target.exists():
-        shutil.rmtree(damaged, ignore_errors=True)
+        _discard(damaged)
         os.rename(target, damaged)
     os.rename(temporary, target)
     sync_folder(target.parent)
-    shutil.rmtree(damaged, ignore_errors=True)
+    _discard(damaged)
+
+
+def _discard(folder: Path) -> None:
+    discard(folder, of_checkpoint(folder), ignore_errors=True)
 
 
 def synced(file: Path) -> tuple[int, str]:

@@ -112,7 +112,8 @@ class RunConsole:
             best = min(
                 (r["validation_loss"] for r in result.history if r["kind"] == "evaluation" and r["step"]), default=None
             )
-            if best is not None and best >= result.before["validation_loss"]:
+            base = result.before.get("validation_loss")
+            if None not in (best, base) and best >= base:
                 self.console.print(f"early_stopped/ ({best:.3f}) never beat the base's validation loss")
         self.console.print(
             f"Stopped by {result.stop_reason} after {result.steps} steps. Model: {result.final_dir}  Run: {run.path}"

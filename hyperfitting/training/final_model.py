@@ -1,6 +1,6 @@
 """The model that a run leaves: written from the optimizer's own weights, reloaded and compared, uploaded when asked."""
 
-import shutil
+import json
 from pathlib import Path
 
 import torch
@@ -9,14 +9,16 @@ from torch import nn
 from ..codec import Codec
 from ..corpus import Corpus
 from ..errors import TrainingError
-from ..files import replace_folder, written_by_libraries
+from ..files import replace_folder, write_file, written_by_libraries
 from ..models import causal_lm, save_pretrained
+from ..removal import LIST, discard, listed_files
 from ..scoring.teacher_forced import measure_rows, position_losses
 from . import launching
 from .model_card import write_model_card
 from .recipe import Recipe
 from .run_folder import RunFolder
 from .unsharding import unsharded_copy
+from .written import of_model
 
 
 def write_model(
@@ -33,16 +35,18 @@ def write_model(
     copy = unsharded_copy(accelerator.unwrap_model(model), model_class, dtype, "cpu", here=accelerator.is_main_process)
     if accelerator.is_main_process:
         temporary = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        discard(temporary, of_model(temporary), ignore_errors=True)
         needed = sum(p.numel() * p.element_size() for p in copy.parameters())
         try:
             with written_by_libraries(temporary, needed):
                 save_pretrained(copy, codec, temporary)
-            write_model_card(temporary, recipe, run.evaluations())
+            write_model_card(temporary, recipe, run)
+            names = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file())
+            write_file(temporary / LIST, json.dumps(names, indent=0) + "\n")
         except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
+            discard(temporary, of_model(temporary), ignore_errors=True)
             raise
-        replace_folder(temporary, folder)
+        replace_folder(temporary, folder, of_model)
     accelerator.wait_for_everyone()
 
 
@@ -80,5 +84,11 @@ def push_to_hub(folder: Path, name: str) -> str:
     from huggingface_hub import HfApi
 
     repository = HfApi().create_repo(name, exist_ok=True)
-    HfApi().upload_folder(repo_id=repository.repo_id, folder_path=folder, commit_message="Add hyperfitted model")
+    HfApi().upload_folder(
+        repo_id=repository.repo_id,
+        folder_path=folder,
+        commit_message="Add hyperfitted model",
+        allow_patterns=listed_files(folder),
+        ignore_patterns=LIST,
+    )
     return str(repository)

@@ -120,6 +120,7 @@ class Hyperfitter:
             raise UserError(
                 f"checkpoint {resume} is not one of run {self.run.path}: --resume takes auto or a folder of its checkpoints/"
             )
+        self._evaluation_is_lost = False
         self.progress, self._signalled, self._launcher = Progress(), False, LauncherWatch()
         self._overwrite, self._verify, self._trust = overwrite, verify_checkpoint, trust_checkpoint
         with self.run.sole_writer(bool(resume), overwrite), self.console:
@@ -236,14 +237,36 @@ class Hyperfitter:
             raise UserError(f"run {self.run.path} was trained on other rows than it holds now: start it anew")
         if not self.progress.still_stopped(self.recipe):
             self.progress.stop_reason = None
+        self._rewind_metrics()
         if self.is_main:
-            self.run.rewind_metrics(self.progress.step)
             set_newer_aside(self.run.checkpoints, self.progress.step)
             keep_newest(self.run.checkpoints, self.recipe.keep_checkpoints)  # a kill may have come before it was done
         self.console.note(f"resumed from {path} at step {self.progress.step}")
 
+    def _rewind_metrics(self) -> None:
+        """Bring metrics.jsonl to the step of the checkpoint, and say what it lacks; an evaluation of this step is made again."""
+        from accelerate.utils import broadcast_object_list
+
+        lost: list = [([], [])]
+        if self.is_main:
+            lost[0] = self.run.rewind_metrics(self.progress.step, self.progress.evaluated_step)
+        if self.accelerator.num_processes > 1:
+            broadcast_object_list(lost)
+        losses, evaluations = lost[0]
+        self._evaluation_is_lost = self.progress.step in evaluations
+        for what, steps in (("loss", losses), ("evaluation", evaluations)):
+            if steps:
+                many = f"{len(steps)} {what}{'es' if what == 'loss' else 's'}" if len(steps) > 1 else f"one {what}"
+                self.console.note(
+                    f"{self.run.metrics} was damaged: it lacks {many} up to step {self.progress.step}, the first of step {steps[0]}; "
+                    "the weights are not touched by this, tables and curves go without"
+                )
+
     def _check_same_recipe(self) -> None:
-        changed = self.recipe.changes_from(Recipe.load(self.run.recipe))
+        begun_with = Recipe.load(self.run.recipe)
+        if begun_with.model is None and self.recipe.model is not None:
+            raise UserError(f"{self.run.recipe} is damaged: it names no model; restore it, or start the run anew")
+        changed = self.recipe.changes_from(begun_with)
         if changed:
             raise UserError(f"run {self.run.path} cannot be resumed with another recipe: {'; '.join(changed)}")
 
@@ -253,7 +276,7 @@ class Hyperfitter:
         progress, recipe = self.progress, self.recipe
         per_epoch, self._first_step = recipe.steps_per_epoch(), progress.step
         self._poll()
-        if progress.evaluation_due(recipe):
+        if progress.evaluation_due(recipe) or self._evaluation_is_lost:
             self._evaluate()
         while not progress.stop_reason:
             epoch, index = divmod(progress.step, per_epoch)
@@ -354,8 +377,8 @@ class Hyperfitter:
             draw_probe(self.run, progress.step, self.corpus.validation.tolist(), self.codec)
         self._log(evaluation.to_json())
         self.console.evaluation(evaluation)
-        is_best = progress.note_evaluation(evaluation, recipe)
-        if is_best and recipe.keep_early_stopped:
+        is_again = progress.step == progress.evaluated_step
+        if not is_again and progress.note_evaluation(evaluation, recipe) and recipe.keep_early_stopped:
             self._write_model(self.run.early_stopped)
 
     # --------------------------------------------------------------------------------------------------------- saving

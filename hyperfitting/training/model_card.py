@@ -7,6 +7,7 @@ import yaml
 from ..files import write_file
 from .evaluation import Evaluation
 from .recipe import Recipe
+from .run_folder import RunFolder
 
 CARD = """---
 {header}---
@@ -32,9 +33,9 @@ intervals.
 """
 
 
-def write_model_card(folder: Path, recipe: Recipe, evaluations: list[dict]) -> None:
-    """Write README.md into a model folder as of the last of `evaluations`, with the Hub's metadata on top."""
-    before, after = Evaluation.from_json(evaluations[0]), Evaluation.from_json(evaluations[-1])
+def write_model_card(folder: Path, recipe: Recipe, run: RunFolder) -> None:
+    """Write README.md into a model folder as of the last evaluation of `run`, with the Hub's metadata on top."""
+    before, after = Evaluation.from_json(run.first_evaluation()), Evaluation.from_json(run.evaluations()[-1])
     is_id = "/" in recipe.model and not Path(recipe.model).exists() and not recipe.model.startswith("builtin/")
     header = {
         "library_name": "transformers",

@@ -39,7 +39,7 @@ def read_result(run: RunFolder, progress: Progress, status: str) -> HyperfitResu
         status=status,
         stop_reason=progress.stop_reason if finished else None,
         steps=progress.step,
-        before=evaluations[0],
+        before=run.first_evaluation(),
         after=evaluations[-1],
         history=run.read_metrics(),
         run_dir=run.path,

@@ -14,14 +14,15 @@ curves.png, result.json
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..corpus import corpus_folder
+from ..corpus import corpus_files, corpus_folder
 from ..errors import UserError
 from ..files import append_jsonl, iterate_jsonl, lock_folder, read_jsonl, restore_folder, to_jsonl, write_atomically
 from ..processes import is_main_process
+from ..removal import discard, foreign_entries, keep_aside, remove_own
+from . import written
 
 MUST_HAVE = ("kind", "step", "epoch")  # every record of metrics.jsonl
 
@@ -38,6 +39,11 @@ def _holds(record: dict, key: str) -> bool:
     if key.endswith("_ci"):
         return isinstance(value, list) and len(value) == 2 and all(isinstance(end, int | float) for end in value)
     return isinstance(value, int | float)
+
+
+def _variants(folder: Path) -> list[Path]:
+    """A folder that is replaced whole, and what a kill on the way leaves beside it."""
+    return [folder.with_name(folder.name + ending) for ending in ("", ".tmp", ".old")]
 
 
 class RunFolder:
@@ -57,6 +63,7 @@ class RunFolder:
         self.result = self.path / "result.json"
         self.trackers = self.path / "trackers"
         self.replaced, self._moving = self.path / ".replaced", self.path / ".replaced.tmp"
+        self._hidden = {".lock", self.replaced.name, self._moving.name}
 
     @contextlib.contextmanager
     def sole_writer(self, resume: bool, overwrite: bool) -> Iterator[None]:
@@ -93,54 +100,74 @@ class RunFolder:
             existing = existing.parent
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise UserError(f"output_dir {self.path} is not writable: set --output_dir to a folder of your own")
-        entries = self._entries()
+        entries = self._entries(self.path)
         if not entries:
             return
         begun = all(name.startswith(self.recipe.name) for name in entries)  # and killed while it wrote its first file
         if not self.recipe.exists() and not begun:
-            raise UserError(f"output_dir {self.path} holds files that are not a run: set --output_dir to a new folder")
-        foreign = [name for name in entries if not self._is_own(name)]
-        if overwrite and foreign:
+            what = f"a run without its {self.recipe.name}" if self._has_results() else "files that are not a run"
+            raise UserError(f"output_dir {self.path} holds {what}: set --output_dir to a new folder")
+        if foreign := self._in_the_way(overwrite):
             raise UserError(
-                f"output_dir {self.path} holds {foreign[0]!r}, which no run wrote: move it away before --overwrite, or set another "
-                "--output_dir"
+                f"output_dir {self.path} holds {foreign[0]!r}, which no run wrote: move it away before "
+                f"{'--overwrite' if overwrite else '--resume'}, or set another --output_dir"
             )
-        if self.metrics.exists() and not (resume or overwrite):  # before its first number a run has nothing to lose
+        if self._has_results() and not (resume or overwrite):
             raise UserError(
                 f"output_dir {self.path} holds a run: continue it with --resume auto, replace it with --overwrite, "
                 "or set another --output_dir"
             )
 
-    def _entries(self) -> list[str]:
-        hidden = {".lock", self.replaced.name, self._moving.name}
-        return [entry.name for entry in self.path.iterdir() if entry.name not in hidden] if self.path.is_dir() else []
+    def _has_results(self) -> bool:
+        """Whether there is something to lose: a number, a checkpoint or a model."""
+        steps = self.checkpoints.glob("*") if self.checkpoints.is_dir() else ()
+        return self.metrics.exists() or self.final.exists() or any(map(written.is_checkpoint, steps))
 
-    def _is_own(self, name: str) -> bool:
-        """Whether a run writes something of this name, or had begun to."""
-        own = {path.name for path in vars(self).values() if path.parent == self.path}
-        return name in own or (
-            name.endswith((".tmp", ".old")) and name.split(".")[0] in {own_name.split(".")[0] for own_name in own}
-        )
+    def _in_the_way(self, overwrite: bool) -> list[str]:
+        """What no run wrote among that which is to be removed: all of the run, or the models that a run which goes on writes anew."""
+        if overwrite:
+            return [name for name in foreign_entries(self.path, self._own(self.path)) if name not in self._hidden]
+        folders = [
+            folder for model in (self.final, self.early_stopped) for folder in _variants(model) if folder.is_dir()
+        ]
+        return [f"{f.name}/{name}" for f in folders for name in foreign_entries(f, written.of_model(f))]
+
+    def _entries(self, folder: Path) -> list[str]:
+        return [entry.name for entry in folder.iterdir() if entry.name not in self._hidden] if folder.is_dir() else []
+
+    def _own(self, folder: Path) -> list[str]:
+        """What a run writes, at every depth, as patterns of names below `folder`: this run's, or that of the one set aside."""
+        run = RunFolder(folder)
+        files = (run.recipe, run.environment, run.metrics, run.curves, run.strip, run.result)
+        own = [name for file in files for name in (file.name, f"{file.name}.*.tmp")]
+        own += [f"{run.probe.name}/step_*{ending}" for ending in (".jsonl", ".png", ".tmp")]
+        own += [f"{run.trackers.name}/{name}" for name in written.TRACKERS]
+        folders = {path: corpus_files for path in _variants(run.corpus)}
+        folders |= {path: written.of_model for whole in (run.final, run.early_stopped) for path in _variants(whole)}
+        folders |= {path: written.of_checkpoint for path in run.checkpoints.glob("*") if written.is_checkpoint(path)}
+        own += [f"{path.relative_to(folder)}/{name}" for path, of in folders.items() for name in of(path)]
+        return own + [
+            f"{path.relative_to(folder)}/" for path in (run.checkpoints, *folders)
+        ]  # empty ones are own as well
 
     def set_aside(self) -> None:
         """Move the run into `.replaced`, from where `put_back` returns it until `forget_replaced`."""
         self._moving.mkdir()
-        for name in self._entries():
+        for name in self._entries(self.path):
             os.rename(self.path / name, self._moving / name)
         os.rename(self._moving, self.replaced)
 
     def put_back(self) -> None:
         """Delete what was begun in the place of the run that was set aside, and return that run."""
-        for name in self._entries():
-            path = self.path / name
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        remove_own(self.path, self._own(self.path))
+        for name in {*self._entries(self.path)} & {*self._entries(self.replaced)}:
+            keep_aside(self.path / name, "something in it was written by no run")
         os.rename(self.replaced, self._moving)
         self._move_back()
 
     def forget_replaced(self) -> None:
         """Delete the run that was set aside: what replaces it has a whole checkpoint."""
-        if self.replaced.exists():
-            shutil.rmtree(self.replaced)
+        discard(self.replaced, self._own(self.replaced))
 
     def settle(self) -> None:
         """Finish what a killed process had begun: give a whole checkpoint its name, and return what it had set aside, or forget
@@ -148,8 +175,9 @@ class RunFolder:
         from .checkpoint import adopt_finished  # torch, which readers of a run do not need
 
         adopt_finished(self.checkpoints)
-        for folder in (self.corpus, self.final, self.early_stopped):
-            restore_folder(folder)
+        restore_folder(self.corpus, corpus_files)
+        for folder in (self.final, self.early_stopped):
+            restore_folder(folder, written.of_model)
         if self._moving.exists():  # it was killed between two moves: what is not in there belongs beside it
             self._move_back()
         self._settle_replaced()
@@ -175,9 +203,21 @@ class RunFolder:
     def append_metrics(self, record: dict) -> None:
         append_jsonl(self.metrics, record)
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the lines after `step`, which a resumed run writes again, and a last line that a kill cut short."""
-        write_atomically(self.metrics, to_jsonl(record for record in self.read_metrics() if record["step"] <= step))
+    def rewind_metrics(self, step: int, evaluated_step: int = -1) -> tuple[list[int], list[int]]:
+        """Drop the lines after `step`, which a resumed run writes again, a last line that a kill cut short, and of doubled lines the
+        first.
+
+        Args:
+            evaluated_step: that of the run's last evaluation up to `step`.
+
+        Returns:
+            Steps up to `step` whose line is not there: those of training, and of evaluations as far as it is known of them.
+        """
+        kept = {(record["kind"], record["step"]): record for record in self.read_metrics() if record["step"] <= step}
+        write_atomically(self.metrics, to_jsonl(kept.values()))
+        evaluated = {0, evaluated_step, *self.probe_steps()} if evaluated_step >= 0 else set()
+        evaluations = [at for at in sorted(evaluated) if at <= evaluated_step and ("evaluation", at) not in kept]
+        return [at for at in range(1, step + 1) if ("train", at) not in kept], evaluations
 
     def read_metrics(self) -> list[dict]:
         """All records of metrics.jsonl, in order; a half-written last line is left out.
@@ -196,6 +236,10 @@ class RunFolder:
     def evaluations(self) -> list[dict]:
         """The evaluations among `read_metrics`, in order."""
         return [record for record in self.read_metrics() if record["kind"] == "evaluation"]
+
+    def first_evaluation(self) -> dict:
+        """The evaluation at step 0; without numbers where its line was lost."""
+        return next((e for e in self.evaluations() if e["step"] == 0), {"step": 0, "epoch": 0.0})
 
     def write_probe(self, step: int, texts: list[dict]) -> None:
         """Keep the greedy continuations of an evaluation."""
