@@ -88,7 +88,8 @@ class Disk:
         plain = open
 
         def watched_open(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, *rest, **options):
-            if not set(mode) & set("wax+") or isinstance(file, int) or not self._is_here(os.fspath(file)):
+            nameless = options.get("opener")  # such as tempfile's: nothing of it is ever left
+            if nameless or not set(mode) & set("wax+") or isinstance(file, int) or not self._is_here(os.fspath(file)):
                 return plain(file, mode, buffering, encoding, errors, newline, *rest, **options)
             raw = self.call("open", file, lambda: WatchedFile(self, file, mode.replace("b", "").replace("t", "")))
             buffer = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
