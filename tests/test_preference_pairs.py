@@ -222,6 +222,17 @@ def test_true_continuations_are_the_same_in_all_sets():
     assert draw([condition("a", tails, true), condition("b", tails[::-1], others)], against="a").left_out == {}
 
 
+def test_true_continuations_are_those_of_the_first_set_that_holds_them():
+    tails, true = [prose(n) for n in range(4)], [prose(n + 50) for n in range(4)]
+    whole, none, some = (condition("a", tails, true), condition("b", tails[::-1], [None] * 4),
+                         condition("c", tails[1:] + tails[:1], [None, *true[1:]]))  # fmt: skip
+    for order in ([whole, none, some], [none, some, whole]):
+        drawn = draw(order)
+        assert drawn.left_out == {} and {pair.other[:9] for pair in drawn.pairs[:12]} == {text[:9] for text in true}
+    with pytest.raises(UserError, match="or no set has that of each context"):
+        draw([none, some])
+
+
 def test_no_condition_is_called_as_the_study_calls_its_own():
     for name in ("original", "original text", SHUFFLED, "all pairs", "Original ", "ALL  PAIRS"):
         with pytest.raises(UserError, match=f"calls something '{name}': write NAME=WHERE"):

@@ -132,10 +132,13 @@ def _sides(conditions: Sequence[Condition], against: str) -> tuple[list[Generati
             raise UserError(f"a study itself calls something {condition.name!r}: write NAME=WHERE to name it otherwise")
     named = {condition.name: condition.first for condition in conditions}
     if against in ("original", ORIGINAL):
-        opponent = conditions[0].first.original()
-        if opponent is None or not opponent.has_words:
-            raise UserError("--against original: the records hold no true continuations (reference); name a condition")
-        return _named(named), opponent
+        for condition in conditions:
+            opponent = condition.first.original()
+            if opponent is not None and opponent.has_words:
+                return _named(named), opponent
+        raise UserError(
+            "--against original: the records hold no true continuations (reference), or no set has that of each context; name a condition"
+        )
     if against not in named:
         there = ", ".join(["original", *named])
         raise UserError(f"--against {against!r} is none of the conditions{nearest(against, named)} (there are {there})")
@@ -204,9 +207,7 @@ class _Maker:
         context = " ".join(_read(without_tells(found[0].context)[0])).casefold() or found[0].context_ids
         if context in self._contexts:
             return "continue a context that is in the study under another id"
-        if self.against == ORIGINAL and not all(
-            goes_on_as(t.reference, found[0].reference) for t in found if t.reference
-        ):
+        if self.against == ORIGINAL and not all(goes_on_as(t.reference, found[-1].text) for t in found if t.reference):
             return "have another true continuation in one set than in another"
         if (reason := _unfit(found, self.lengths, self.ruler)) is not None:
             return reason
