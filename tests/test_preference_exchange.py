@@ -109,6 +109,18 @@ def test_a_workbook_is_named(study, tmp_path, capsys):
         assert f"{name} is a workbook of a spreadsheet or an archive" in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_config_that_somebody_changed_is_not_replaced(study, export, tmp_path):
+    words = [str(study.folder), "--format", "label_studio", "--overwrite", "--output_dir", str(tmp_path / "out")]
+    for options in ([], ["--five_point", "--comments"], []):
+        assert preference_export.main([*words, *options]) == 0  # over what another export wrote
+    config = tmp_path / "out" / "label_studio.xml"
+    exported = config.read_text()
+    config.write_text(mine := exported.replace('<Header value="B"/>', '<Header value="Text B"/>'))
+    assert preference_export.main(words) == 2 and config.read_text() == mine
+    config.write_text(mine := f"{exported.strip()}<!-- mine -->")
+    assert preference_export.main(words) == 2 and config.read_text() == mine
+
+
 def annotation(label, created, lead_time=12.5, by=1, **more):
     """As Label Studio 1.23 exports it."""
     result = [{"type": "choices", "from_name": "choice", "to_name": "context", "value": {"choices": [label]}}]
