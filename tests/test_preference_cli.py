@@ -230,6 +230,13 @@ def test_votes_stand_in_the_scores_of_generations(made, tmp_path, capsys):
     assert "votes on pairs of texts: give --preference" in capsys.readouterr().err
 
 
+def test_some_conditions_of_a_study_are_scored_without_the_others(made, tmp_path):
+    words = ["score", str(made / "tuned.jsonl"), "--metrics", "length_words", "--output_dir", str(tmp_path)]
+    assert main([*words, "--preference", str(made / "study")]) == 0
+    tables = (tmp_path / "scores.md").read_text().split("## Beside the paper")
+    assert "| tuned |" in tables[1] and "| base |" not in tables[1].partition("Paper:")[0]
+
+
 def test_votes_stand_beside_no_texts_that_were_not_shown(made, tmp_path, capsys):
     rows = [json.loads(line) for line in (made / "tuned.jsonl").read_text().splitlines()]
 

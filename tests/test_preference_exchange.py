@@ -94,6 +94,33 @@ def test_label_studio_there_and_back(study, export, tmp_path, capsys):
     assert study.votes()[0].comment == "clear" and study.votes()[0].seconds == 3.2
 
 
+def test_left_is_the_text_that_pairwise_names_first(study, tmp_path):
+    tasks = label_studio(study, *[[annotation("A", None)] for _ in range(3)])
+    for task, names in zip(tasks, ("a,b", "b,a", "left,right"), strict=True):
+        task["annotations"][0]["result"] = [{"type": "pairwise", "to_name": names, "value": {"selected": "left"}}]
+    assert take_in(study, write(tmp_path / "export.json", tasks)) == 0
+    assert [vote.side for vote in study.votes()] == ["A", "B", "A"]
+
+
+def test_a_workbook_is_named(study, tmp_path, capsys):
+    for name in ("back.xlsx", "back.csv", "back.ods"):
+        (tmp_path / name).write_bytes(b"PK\x03\x04\x14\x00\x06\x00")
+        assert take_in(study, tmp_path / name) == 2
+        assert f"{name} is a workbook of a spreadsheet or an archive" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_config_that_somebody_changed_is_not_replaced(study, export, tmp_path):
+    words = [str(study.folder), "--format", "label_studio", "--overwrite", "--output_dir", str(tmp_path / "out")]
+    for options in ([], ["--five_point", "--comments"], []):
+        assert preference_export.main([*words, *options]) == 0  # over what another export wrote
+    config = tmp_path / "out" / "label_studio.xml"
+    exported = config.read_text()
+    config.write_text(mine := exported.replace('<Header value="B"/>', '<Header value="Text B"/>'))
+    assert preference_export.main(words) == 2 and config.read_text() == mine
+    config.write_text(mine := f"{exported.strip()}<!-- mine -->")
+    assert preference_export.main(words) == 2 and config.read_text() == mine
+
+
 def annotation(label, created, lead_time=12.5, by=1, **more):
     """As Label Studio 1.23 exports it."""
     result = [{"type": "choices", "from_name": "choice", "to_name": "context", "value": {"choices": [label]}}]

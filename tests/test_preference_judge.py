@@ -14,6 +14,7 @@ from small_study import HIDDEN, small_study
 from hyperfitting.commands import preference_judge
 from hyperfitting.errors import UserError
 from hyperfitting.preference.judging import figures
+from hyperfitting.preference.judging.completions import adapt, is_overlong
 from hyperfitting.preference.judging.endpoint import FAILURES, LARGEST, EndpointJudge
 from hyperfitting.preference.judging.judge import Reply, fill, read_prompt, run_judge
 from hyperfitting.preference.study import Assignment, Item, Pair, Study, Vote
@@ -300,6 +301,33 @@ def test_a_model_that_takes_other_parameters_is_asked_with_those(study, capsys, 
     shown = capsys.readouterr().out
     assert shown.count("takes no temperature 0") == 1
     assert shown.count("as max_completion_tokens") == (limit == "max_completion_tokens")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Temperature parameter is not allowed for reasoning models",
+        "Range of temperature should be (0.0, 2.0)",
+        "This model only supports temperature=1",
+        "temperature cannot be set for this model",
+    ],
+)
+def test_a_temperature_is_refused_in_many_words(words):
+    asked = {"temperature": 0, "max_tokens": 64}
+    assert adapt(asked, refusal("temperature", words)[1])[0] == {"max_tokens": 64}
+    unknown = {
+        "detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]
+    }
+    assert adapt(asked, json.dumps(unknown).encode())[0] == {"temperature": 0, "max_completion_tokens": 64}
+    for other in ("max_tokens must be at most 4096", "max_tokens is too large: 50"):
+        assert adapt(asked, refusal(None, other)[1]) is None
+
+
+@pytest.mark.parametrize(
+    "words", ["input length and `max_tokens` exceed context limit", "Range of input length should be [1, 30720]"]
+)
+def test_a_prompt_is_too_long_in_other_words(words):
+    assert is_overlong(400, refusal(None, words)[1]) and adapt({"temperature": 0}, refusal(None, words)[1]) is None
 
 
 def test_another_refusal_is_told_in_the_words_of_the_server(study):

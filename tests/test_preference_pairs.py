@@ -179,6 +179,27 @@ def test_no_pair_shows_one_text_twice():
     assert drawn.grid.shape == (1, 1, 2) and len(drawn.left_out["read the same on both sides"]) == 2
 
 
+def test_what_is_spelled_otherwise_reads_the_same():
+    true = [prose(50), prose(51), prose(52).replace("e", "\u00e9"), prose(53)]
+    tails = [prose(0), prose(1), true[2].replace("\u00e9", "e\u0301"), true[3].replace("o", "o\u00ad")]
+    (same,) = draw([condition("a", tails, true)]).left_out.items()
+    assert (same[0], sorted(same[1])) == ("read the same on both sides", ["c2", "c3"])
+
+
+def test_contexts_that_differ_in_a_sign_are_several():
+    tails = [prose(n) for n in range(5)]
+    contexts = ["Solve x < 3", "Solve x > 3", "I feel \U0001f600", "I feel \U0001f622", "solve  x > 3"]
+    left_out = draw([condition("a", tails, contexts=contexts)]).left_out
+    assert list(left_out.values()) in ([["c1"]], [["c4"]])  # whichever comes second
+
+
+def test_letters_and_emoji_keep_what_joins_them():
+    family, persian = "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    for text in (family, persian, f"{family} {persian}."):
+        assert without_tells(text) == (text, Counter())
+    assert without_tells("a\u200db \u200cc\u200d")[0] == "ab c"
+
+
 def test_a_context_comes_under_one_id():
     tails = [prose(n) for n in range(4)]
     contexts = ["It was late", "it was late ", "It was early", "It was late</s>"]
@@ -201,8 +222,19 @@ def test_true_continuations_are_the_same_in_all_sets():
     assert draw([condition("a", tails, true), condition("b", tails[::-1], others)], against="a").left_out == {}
 
 
+def test_true_continuations_are_those_of_the_first_set_that_holds_them():
+    tails, true = [prose(n) for n in range(4)], [prose(n + 50) for n in range(4)]
+    whole, none, some = (condition("a", tails, true), condition("b", tails[::-1], [None] * 4),
+                         condition("c", tails[1:] + tails[:1], [None, *true[1:]]))  # fmt: skip
+    for order in ([whole, none, some], [none, some, whole]):
+        drawn = draw(order)
+        assert drawn.left_out == {} and {pair.other[:9] for pair in drawn.pairs[:12]} == {text[:9] for text in true}
+    with pytest.raises(UserError, match="or no set has that of each context"):
+        draw([none, some])
+
+
 def test_no_condition_is_called_as_the_study_calls_its_own():
-    for name in ("original", "original text", SHUFFLED, "all pairs"):
+    for name in ("original", "original text", SHUFFLED, "all pairs", "Original ", "ALL  PAIRS"):
         with pytest.raises(UserError, match=f"calls something '{name}': write NAME=WHERE"):
             draw([condition(name, [prose(0), prose(1)])])
 

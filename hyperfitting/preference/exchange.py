@@ -7,6 +7,7 @@ page does; its texts are not read again.
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -33,8 +34,12 @@ _CONFIG = """<View>
   </Choices>{comment}
 </View>
 """
-CONFIG_HEAD = _CONFIG.partition("{choices}")[0]
 _COMMENT = '\n  <TextArea name="comment" toName="context" placeholder="Comment (may be empty)" maxSubmissions="1"/>'
+CONFIG = re.compile(  # of any options
+    re.escape(_CONFIG)
+    .replace(re.escape("{choices}"), r'(?:\s*<Choice value="[^"]*"/>)+')
+    .replace(re.escape("{comment}"), f"(?:{re.escape(_COMMENT)})?")
+)
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..errors import UserError
-from .exchange import COLUMNS, CONFIG_HEAD
+from .exchange import COLUMNS, CONFIG
 
 EXTENSIONS = {"html": (".html",), "label_studio": (".json", ".xml"), "csv": (".csv",)}  # of the files of a format
 
@@ -62,4 +62,4 @@ def _is_table(text: str, tickets: Collection[str]) -> bool:
 
 
 def _is_config(text: str, tickets: Collection[str]) -> bool:
-    return text.startswith(CONFIG_HEAD)
+    return CONFIG.fullmatch(text) is not None

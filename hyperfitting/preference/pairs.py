@@ -1,5 +1,6 @@
 """From sets of generated texts to the pairs of a study: the same contexts under all conditions, both sides cut alike."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from ..options import nearest
 from ..records import GeneratedText, GenerationSet
 from ..scoring.conditions import Condition, require_same_contexts
 from .cutting import Tokens, Words, cut_alike
-from .shown import goes_on_as, letters
+from .shown import goes_on_as
 from .study import Pair
 from .tells import without_tells
 
@@ -127,14 +128,17 @@ def _sides(conditions: Sequence[Condition], against: str) -> tuple[list[Generati
             raise UserError(f"{condition.name!r} holds token ids without text: give --tokenizer")
         if "pixels" in condition.first.manifest:
             raise UserError(f"{condition.name!r} holds pictures, and a study shows texts")
-        if condition.name in RESERVED:
+        if " ".join(condition.name.casefold().split()) in RESERVED:
             raise UserError(f"a study itself calls something {condition.name!r}: write NAME=WHERE to name it otherwise")
     named = {condition.name: condition.first for condition in conditions}
     if against in ("original", ORIGINAL):
-        opponent = conditions[0].first.original()
-        if opponent is None or not opponent.has_words:
-            raise UserError("--against original: the records hold no true continuations (reference); name a condition")
-        return _named(named), opponent
+        for condition in conditions:
+            opponent = condition.first.original()
+            if opponent is not None and opponent.has_words:
+                return _named(named), opponent
+        raise UserError(
+            "--against original: the records hold no true continuations (reference), or no set has that of each context; name a condition"
+        )
     if against not in named:
         there = ", ".join(["original", *named])
         raise UserError(f"--against {against!r} is none of the conditions{nearest(against, named)} (there are {there})")
@@ -200,12 +204,10 @@ class _Maker:
     def add(self, name: str) -> str | None:
         """Make the pairs of a context; why it cannot be shown, as `_unfit` says it, or None."""
         found = [texts[name] for texts in self.texts]
-        context = letters(found[0].context) or found[0].context.strip() or found[0].context_ids
+        context = " ".join(_read(without_tells(found[0].context)[0])).casefold() or found[0].context_ids
         if context in self._contexts:
             return "continue a context that is in the study under another id"
-        if self.against == ORIGINAL and not all(
-            goes_on_as(t.reference, found[0].reference) for t in found if t.reference
-        ):
+        if self.against == ORIGINAL and not all(goes_on_as(t.reference, found[-1].text) for t in found if t.reference):
             return "have another true continuation in one set than in another"
         if (reason := _unfit(found, self.lengths, self.ruler)) is not None:
             return reason
@@ -214,7 +216,7 @@ class _Maker:
             for condition, text in zip(self.names, found, strict=False)
             for length in self.lengths
         ]
-        if any(one.pair.text.split() == one.pair.other.split() for one in made):
+        if any(_read(one.pair.text) == _read(one.pair.other) for one in made):
             return "read the same on both sides"
         self.made[name] = made
         self._contexts |= {context} if context else set()  # texts that continue nothing have no context in common
@@ -227,6 +229,11 @@ class _Maker:
         context, _ = without_tells(text.context)
         pair = Pair(condition, self.against, text.source, text.id, length, context, *cut.texts)
         return _Made(pair, cut.counts, cut.ending, (own[1], others[1]))
+
+
+def _read(text: str) -> list[str]:
+    """The words that are seen of a text, however its spaces and accents are written."""
+    return unicodedata.normalize("NFC", text).split()
 
 
 def _check(pair: Pair, rng: np.random.Generator) -> Pair | None:

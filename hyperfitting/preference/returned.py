@@ -56,6 +56,8 @@ def read_returned(path: Path) -> Iterator[Returned]:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    if content[:4] == b"PK\3\4":
+        raise UserError(f"{path} is a workbook of a spreadsheet or an archive: save its sheet as CSV, or unpack it")
     if content[:2] in _UTF_16 or b"\0" in content[:4]:
         raise UserError(f"{path} is not in UTF-8 but in UTF-16, or is no text: {_SAVE}")
     try:
@@ -196,7 +198,8 @@ def _annotation(path: Path, place: str, ticket: object, assignment: object, anno
             case {"choices": [str(label)]} if values is None:
                 values = _answer(path, place, label)
             case {"selected": "left" | "right" as side}:  # of a config with Label Studio's Pairwise, which knows no tie
-                values = {"choice": "A" if side == "left" else "B", "strength": None}
+                left = "right" if part.get("to_name") == "b,a" else "left"  # where A stands
+                values = {"choice": "A" if side == left else "B", "strength": None}
             case {"text": str(line)}:
                 comment = line
             case {"text": list(lines)} if _is_lines(lines):

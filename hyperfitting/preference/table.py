@@ -148,10 +148,10 @@ def _how_cut(facts: dict) -> str:
 
 
 def _beside_the_paper(facts: dict, results: Results) -> Section:
-    """The layout of Table 1, ours first."""
+    """The layout of Table 1, ours first: those of the study that are scored here."""
     lengths = sorted({128, 256, *facts["lengths"]})
     rows = []
-    for name in facts["conditions"]:
+    for name in (name for name in facts["conditions"] if name in results.scored):
         scores = results.scored[name]
         cells = [scores.get(f"preferred_or_equal_{length}") for length in lengths]
         rows.append((name, [DASH if score is None else Cell.of_score(score) for score in cells]))

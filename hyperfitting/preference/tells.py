@@ -14,10 +14,12 @@ class Tell:
     replacement: str
 
 
+# Joiners are a part of words in Persian and of scripts of India, and of emoji: there they stand between characters that are no ASCII.
+_LOOSE_JOINER = "(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 # In this order: what a marker leaves behind is a double space.
 TELLS = (
     Tell("marker of a special token", re.compile(r"<\|[\w ]{1,40}\|>|</?s>|<(?:eos|bos|pad|unk|end_of_turn)>|\[(?:PAD|CLS|SEP|UNK|MASK)\]"), ""),
-    Tell("character that no font shows", re.compile("[\u200b-\u200f\u2028\u2029\u202a-\u202e\u2060\ufeff\ufffd\x00-\x08\x0b-\x1f\x7f]"), ""),
+    Tell("character that no font shows", re.compile(f"[\xad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2064\ufeff\ufffd\x00-\x08\x0b-\x1f\x7f]|{_LOOSE_JOINER}"), ""),
     Tell("typographic quotation mark", re.compile("[\u201c\u201d\u201e\u00ab\u00bb]|``|''"), '"'),
     Tell("typographic apostrophe", re.compile("[\u2018\u2019\u201a]"), "'"),
     Tell("ellipsis in one character", re.compile("\u2026"), "..."),

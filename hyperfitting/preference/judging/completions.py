@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _OVERLONG = re.compile(
-    r"(?i)context[_ ](?:length|size|window)|exceed_context|maximum context|max_model_len|(?:prompt|input|request)s? (?:is |are )?too (?:long|large)"
+    r"(?i)context[_ ](?:length|size|window|limit)|input length|exceed_context|maximum context|max_model_len|(?:prompt|input|request)s? (?:is |are )?too (?:long|large)"
     r"|too many (?:input )?tokens|reduce the length|string_above_max_length|(?:input )?token count|`inputs` tokens|longer than the (?:model|max)"
 )
 _REFUSES = re.compile(
     r"(?i)unsupported|not support|unrecognized|unexpected|unknown|not permitted|not allowed|not compatible|deprecated|instead|only the default"
-    r"|extra (?:inputs|fields)|must be|strictly positive|invalid|greater than"
+    r"|extra (?:inputs|fields)|must be|should be|strictly positive|invalid|greater than|only supports?|can(?:no|')t be"
+)
+_UNKNOWN = re.compile(
+    r"(?i)unsupported parameter|unrecognized|unexpected|unknown|not permitted|extra (?:inputs|fields)"
 )
 
 
@@ -89,10 +92,11 @@ def adapt(parameters: dict, body: bytes) -> tuple[dict, str] | None:
     words = _words(body)
     if not _REFUSES.search(words):
         return None
-    if "temperature" in parameters and "temperature" in words:
+    if "temperature" in parameters and "temperature" in words.lower():
         rest = {name: value for name, value in parameters.items() if name != "temperature"}
         return rest, "the model takes no temperature 0 and was asked without one: asked again, it may answer otherwise"
-    if "max_tokens" in parameters and "max_completion_tokens" in words and "too large" not in words:
+    named = "max_completion_tokens" in words or ("max_tokens" in words and _UNKNOWN.search(words))
+    if "max_tokens" in parameters and named and "too large" not in words:
         rest = {name: value for name, value in parameters.items() if name != "max_tokens"}
         rest["max_completion_tokens"] = parameters["max_tokens"]
         return (

@@ -7,6 +7,7 @@ else it says makes it no answer. docs/preference.md has the rules in words.
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _NAMES = r"(?:think|thinking|thoughts?|reason|reasoning|reflect|reflection|analysis|scratchpad)"
 # Marks between which models think: tags in angle or square brackets, gpt-oss's channels (also without their special tokens), Granite's words.
@@ -29,6 +30,8 @@ _ENDED = (
 
 _DRESS = re.compile(r"[*_`$]|\\boxed\b|\\text\b")  # what Markdown and TeX put around a word
 _SPECIAL = re.compile(r"<\|[^<>|]*\|>|</?s>|<(?:eos|end_of_turn)>")
+# Behind the end of its turn a model plays the one who asks.
+_TURN = re.compile(r"<\|(?:im_end|eot_id|end_of_text|endoftext)\|>|<end_of_turn>|</s>")
 _TAGS = re.compile(r"(?i)<(/?)(?:final_?)?answer>")
 _KEYS = ("answer", "final_answer", "choice", "verdict", "winner", "preference")
 
@@ -40,7 +43,11 @@ _TIE = (
     rf"|(?:{_PAIR}\s+(?:are\s+)?)?(?:equal|equally\s+good)\b)"
 )
 # Behind a letter may stand nothing, an explanation that names no other choice, or words that say "this one".
-_BETTER = r"(?:better|best|stronger|strongest|superior|preferable|preferred|winner|more\s+\w+)\b"
+_PRAISE = (  # what "more" may stand before; anything else, as "more repetitive", may be a reproach
+    "coherent|cohesive|consistent|logical|plausible|believable|sensible|relevant|fitting|appropriate|natural|human|fluent|readable"
+    "|clear|engaging|interesting|compelling|convincing|meaningful|enjoyable|vivid|lively|varied|diverse|creative|detailed|polished"
+)
+_BETTER = rf"(?:better|best|stronger|strongest|superior|preferable|preferred|winner|more\s+(?:{_PRAISE}))\b"
 _VERB = r"(?:is|was|reads|feels|seems|flows|works|would\s+be)\s+(?:(?:the|a|clearly|slightly|much|far|somewhat|overall|marginally)\s+)*"
 _LETTER_REST = re.compile(
     rf"(?i)[\W_]*$"  # nothing but signs
@@ -53,11 +60,15 @@ _UNSURE = re.compile(
     r"(?i)\b(?:tie|tied|draw|alike|equally\s+good|as\s+good\s+as|not\s+sure|either|on\s+second\s+thought|actually"
     rf"|(?:but|though|although|however)\W+(?:(?:overall|the|{_NOUN})\W+)*[ab])\b"
 )
+_WINNER = re.compile(rf"(?i)\b([ab])\s+(?:wins\b|{_VERB}{_BETTER})")
+# What is said of each continuation in turn, as "A: 7/10, B: 3/10", and at the beginning of lines also as "B) repeats itself".
+_SCORED = re.compile(r"(?i)\b([ab])[\"'*_)\]]*\s*[:=]")
+_LISTED_TEXT = re.compile(rf"(?i)[\W_]*(?:{_NOUN}[\W_]*)?\b([ab])\b[\"'*_]*\s*[:.()\]–—-]")
 _CLAIM = re.compile(
     rf"(?i)[\W_]*(?:(?P<tie>{_TIE})(?P<tie_rest>.*)|(?:the\s+)?(?:{_NOUN}[\W_]*)?\b(?P<letter>[ab])\b(?P<rest>.*))$"
 )
 _TIE_REST = re.compile(r"(?i)[\W_]*$|\s*[.,;!(—–-]+(?!\W*[ab]\W*$).*$|\s+(?:between|because|since|as)\b.*$")
-_BUT = re.compile(r"(?i)\b(?:but|or|though|although|however|slight(?:ly)?|[ab]\s+(?:is|wins))\b")
+_BUT = re.compile(r"(?i)\b(?:lean(?:s|ing)?|but|or|though|although|however|slight(?:ly)?|[ab]\s+(?:is|wins))\b")
 
 _ANSWER = re.compile(
     r"(?i)\b(?:answer|verdict)(?:\s+is)?[^\w\n:=]{0,20}(?:\([^)\n]{0,80}\))?[^\w\n:=]{0,20}(?:[:=]|\s[-–—→]>?\s)"
@@ -89,6 +100,7 @@ def read_choice(reply: str, finish_reason: str | None = None) -> str | None:
     if said is None:
         return None
     cut, unmarked = was_cut(finish_reason), len(said) == len(reply)
+    said = _TURN.split(said)[0]
     if not cut and (held := _in_json(said)) is not None:
         return _claim(_dressed_down(held))
     said = _ANSWER_BELOW.sub(r"\1 ", _dressed_down(_TAGS.sub(lambda tag: "\n" if tag[1] else "\nAnswer: ", said)))
@@ -99,7 +111,7 @@ def read_choice(reply: str, finish_reason: str | None = None) -> str | None:
         return None if cut and unmarked and stated[-1][0] > 0 else _of_last(stated, cut)
     lines = lines[:1] if cut and unmarked else lines
     found = {_bare(line) for line in lines if _bare(line)}
-    if not cut and lines and (last := _spoken(lines[-1])) is not None:
+    if not cut and lines and (last := _spoken(lines)) is not None:
         found.add(last)
     return found.pop() if len(found) == 1 and "" not in found else None
 
@@ -164,9 +176,24 @@ def _bare(text: str) -> str:
     return found["letter"].upper() if found["letter"] else "tie"
 
 
-def _spoken(line: str) -> str | None:
-    """The choice of a sentence such as "A is better" or "The better one is B"; empty where it says one unclearly, None where none."""
-    return _claim(line) or ("" if _SAYS.match(line) or _CLAIM.match(line) else None)
+def _spoken(lines: list[str]) -> str | None:
+    """The choice of a last line such as "A is better" or "The better one is B"; empty where it, or what it ends, says one unclearly,
+    None where none."""
+    last = lines[-1]
+    choice = _claim(last)
+    if choice is None:
+        return "" if _SAYS.match(last) or _CLAIM.match(last) else None
+    if choice == "tie" or _SAYS.match(last):
+        return choice
+    named = [letter for line in lines for letter in _WINNER.findall(line)]
+    if _LISTED_TEXT.match(last):
+        named += [found[1] for line in lines if (found := _LISTED_TEXT.match(line))]
+    return "" if _other(choice, named) else choice
+
+
+def _other(choice: str, letters: Iterable[str]) -> bool:
+    """Whether one of these letters is another choice."""
+    return any(letter.upper() != choice for letter in letters)
 
 
 def _claim(text: str) -> str | None:
@@ -178,5 +205,7 @@ def _claim(text: str) -> str | None:
     if found["tie"] is not None:
         rest = found["tie_rest"]
         return "tie" if _TIE_REST.match(rest) and not _BUT.search(rest) else None
-    rest = found["rest"]
-    return found["letter"].upper() if _LETTER_REST.match(rest) and not _UNSURE.search(rest) else None
+    choice, rest = found["letter"].upper(), found["rest"]
+    if _UNSURE.search(rest) or _other(choice, _WINNER.findall(rest) + _SCORED.findall(rest)):
+        return None
+    return choice if _LETTER_REST.match(rest) else None
