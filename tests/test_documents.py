@@ -78,6 +78,7 @@ FILES = {
     "commas.csv": table(","),
     "semicolons.csv": table(";"),
     "mark.csv": b"\xef\xbb\xbf" + pandas.DataFrame({"text": TEXTS}).to_csv(index=False).encode(),
+    "excel.csv": b"sep=;\r\n" + table(";"),
     "bars.csv": table("|"),
     "tabs.csv": table("\t"),
     "x.tsv": table("\t"),
@@ -184,11 +185,12 @@ def fill(folder, **files):
 def test_hidden_files_and_what_is_no_data_are_left_out_and_said_once(tmp_path):
     names = ["one.jsonl", "sub/two.jsonl", ".ipynb_checkpoints/one.jsonl", "._one.jsonl", "__MACOSX/one.jsonl"]
     names += ["dataset_infos.json", "metadata.jsonl", "LICENSE.txt", "requirements-dev.txt", "one.jsonl.gz", "x.pdf"]
+    names += ["NOTICE.txt"]
     fill(tmp_path, **dict.fromkeys(names), **{"README.md": "words", ".git/x.json": "{}"})
     texts, (said,) = read(tmp_path)
     assert texts == ["one.jsonl", "sub/two.jsonl"]
     assert said.startswith(f"dataset folder {tmp_path}: 2 files read; left out: ")
-    for part in ("4 hidden", "1 no data (dataset_infos.json)", "1 no data (LICENSE.txt)", "1 with the ending .pdf"):
+    for part in ("4 hidden", "1 no data (dataset_infos.json)", "1 no data (NOTICE.txt)", "1 with the ending .pdf"):
         assert part in said
     assert "1 compressed beside the same uncompressed" in said
     (tmp_path / "plain").mkdir()
@@ -220,6 +222,33 @@ def test_splits_in_names_are_those_of_datasets(names, tmp_path):
         read(folder, config="x")
 
 
+def test_splits_are_told_by_capital_letters_too(tmp_path):
+    fill(tmp_path, **dict.fromkeys(["Train.jsonl", "TEST.jsonl", "x-Validation.jsonl"]))
+    texts, (said,) = read(tmp_path)
+    assert texts == ["Train.jsonl"] and "1 of split 'test'" in said and "1 of split 'validation'" in said
+
+
+def test_links_are_followed_and_broken_ones_refused(tmp_path):
+    fill(tmp_path / "elsewhere", **dict.fromkeys(["a.jsonl", "b.jsonl"]))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "part").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)  # which would be walked without end
+    assert read(folder) == (["a.jsonl", "b.jsonl"], [])
+    (folder / "c.jsonl").symlink_to(".git/annex/objects/c.jsonl")  # git-annex, before `git annex get`
+    for readme in ("", "---\nconfigs: [{config_name: default, data_files: '*.jsonl'}]\n---\n"):
+        (folder / "README.md").write_text(readme)
+        with pytest.raises(UserError, match=r"c\.jsonl is a link to a file that is not there"):
+            read(folder)
+
+
+def test_the_hubs_cache_is_no_folder_of_data(tmp_path):
+    fill(tmp_path, **dict.fromkeys(["snapshots/old/a.jsonl", "snapshots/new/a.jsonl", "refs/main"]))
+    with pytest.raises(UserError, match=r"a folder of the Hub's cache.*give the Hub id, or a folder in .*snapshots"):
+        read(tmp_path)
+    assert read(tmp_path / "snapshots" / "new")[0] == ["snapshots/new/a.jsonl"]
+
+
 README = """---
 configs:
 - config_name: default
@@ -247,6 +276,17 @@ def test_a_clone_is_read_as_its_readme_says(tmp_path):
             read(folder, config="default", split="nonsense")
         with pytest.raises(UserError, match="nonsense.*default.*more"):
             read(folder, config="nonsense")
+
+
+def test_a_configuration_that_yaml_takes_for_false_is_named(tmp_path):
+    readme = (
+        "---\nconfigs: [{config_name: no, data_files: files/c.jsonl}, {config_name: en, data_files: d.jsonl}]\n---\n"
+    )
+    fill(tmp_path, **{"README.md": readme, "files/c.jsonl": None, "d.jsonl": None})
+    with pytest.raises(UserError, match=r"README.md has a config_name that YAML reads as false.*in quotation marks"):
+        read(tmp_path, config="no")
+    (tmp_path / "README.md").write_text(readme.replace("no,", "'no',"))
+    assert read(tmp_path, config="no")[0] == ["files/c.jsonl"]
 
 
 def test_saved_datasets_are_read(tmp_path):

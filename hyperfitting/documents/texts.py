@@ -1,6 +1,7 @@
 """The one column that is asked for, of files of text: each value held to be a text, or named with its file and line."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +12,7 @@ from .json_rows import json_rows
 from .lines import kind_of_name, lines_of
 
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # in the order in which they are tried
+OF_EXCEL = re.compile(r'"?sep=."?\s*')  # a first line with which Excel is told the delimiter
 CHATS = ("messages", "conversations", "conversation", "prompt", "completion", "instruction", "question", "chosen")
 
 
@@ -119,7 +121,8 @@ def _csv_cells(
 
 def _records(file: Path, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, cells) of each record of a CSV file that is not blank."""
-    reader = csv.reader((line for _, line in lines_of(file, name)), delimiter=delimiter, strict=True)
+    lines = ("\n" if number == 1 and OF_EXCEL.fullmatch(line) else line for number, line in lines_of(file, name))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     begins = 1
     try:
         for record in reader:
