@@ -190,8 +190,9 @@ def test_hidden_files_and_what_is_no_data_are_left_out_and_said_once(tmp_path):
     texts, (said,) = read(tmp_path)
     assert texts == ["one.jsonl", "sub/two.jsonl"]
     assert said.startswith(f"dataset folder {tmp_path}: 2 files read; left out: ")
-    for part in ("4 hidden", "1 no data (dataset_infos.json)", "1 no data (NOTICE.txt)", "1 with the ending .pdf"):
+    for part in ("4 hidden", "1 no data (dataset_infos.json)", "1 no data (LICENSE.txt)", "1 with the ending .pdf"):
         assert part in said
+    assert "1 no data (NOTICE.txt)" in said
     assert "1 compressed beside the same uncompressed" in said
     (tmp_path / "plain").mkdir()
     fill(tmp_path / "plain", **dict.fromkeys(["testament.jsonl", "state_of_the_union.jsonl", "trained.ndjson"]))
