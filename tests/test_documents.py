@@ -227,6 +227,8 @@ def test_splits_are_told_by_capital_letters_too(tmp_path):
     fill(tmp_path, **dict.fromkeys(["Train.jsonl", "TEST.jsonl", "x-Validation.jsonl"]))
     texts, (said,) = read(tmp_path)
     assert texts == ["Train.jsonl"] and "1 of split 'test'" in said and "1 of split 'validation'" in said
+    fill(tmp_path / "books", **dict.fromkeys(["Night Train.jsonl", "The Wild Duck.jsonl"]))
+    assert read(tmp_path / "books") == (["Night Train.jsonl", "The Wild Duck.jsonl"], [])
 
 
 def test_links_are_followed_and_broken_ones_refused(tmp_path):

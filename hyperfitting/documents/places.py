@@ -281,23 +281,27 @@ def _readable_files(path: Path, readers: Mapping[str, str]) -> tuple[list[Path],
 
 def _splits_by_name(path: Path, files: list[Path]) -> dict[str, list[Path]]:
     """The splits that `datasets` sees in names: those of shards in data/, else of folders, else of files; none where it
-    takes all for one."""
-    shards = [
-        (file, re.match(r"(.+)-\d{5}-of-\d{5}.*\..", file.name)) for file in files if file.parent == path / "data"
-    ]
+    takes all for one, unless there are two or more in capital letters."""
     found: dict[str, list[Path]] = {}
-    for file, match in shards:
-        if match:
+    for file in files:
+        match = re.match(r"(.+)-\d{5}-of-\d{5}.*\..", file.name)
+        if match and file.parent == path / "data":
             found.setdefault(match[1], []).append(file)
-    for take in (lambda parts: parts[:-1], lambda parts: parts[-1:]):
-        for split, words in SPLIT_WORDS.items() if not found else ():
-            told = [file for file in files if _names_one(words, take(file.relative_to(path).parts))]
-            found.update({split: told} if told else {})
-    return found
+    if found:
+        return found
+    for case, least in ((str, 1), (str.lower, 2)):  # one is a title, such as `Night Train.txt`
+        for part in (slice(-1), slice(-1, None)):  # folders, then the file
+            parts = {file: [case(name) for name in file.relative_to(path).parts[part]] for file in files}
+            for split, words in SPLIT_WORDS.items():
+                found[split] = [file for file in files if _names_one(words, parts[file])]
+            found = {split: told for split, told in found.items() if told}
+            if len(found) >= least:
+                return found
+    return {}
 
 
-def _names_one(words: tuple[str, ...], parts: tuple[str, ...]) -> bool:
-    return any(word in words for part in parts for word in re.split(r"[-._ 0-9]", part.lower()))
+def _names_one(words: tuple[str, ...], parts: list[str]) -> bool:
+    return any(word in words for part in parts for word in re.split(r"[-._ 0-9]", part))
 
 
 def _counted(count: int) -> str:
