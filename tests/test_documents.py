@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 
 import datasets
 import pandas
@@ -243,6 +244,12 @@ def test_links_are_followed_and_broken_ones_refused(tmp_path):
         (folder / "README.md").write_text(readme)
         with pytest.raises(UserError, match=r"c\.jsonl is a link to a file that is not there"):
             read(folder)
+
+
+def test_a_pipe_is_neither_file_nor_folder(tmp_path):
+    os.mkfifo(tmp_path / "p.jsonl")
+    with pytest.raises(UserError, match="p.jsonl is neither a file nor a folder: write what it gives into a file"):
+        read(tmp_path / "p.jsonl")
 
 
 def test_the_hubs_cache_is_no_folder_of_data(tmp_path):

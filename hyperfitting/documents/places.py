@@ -56,6 +56,10 @@ def find_files(path: Path, readers: Mapping[str, str], config: str | None, split
     """
     if path.is_file():
         found = _one_file(path, readers, config, split)
+    elif not path.is_dir():  # such as what `<(zcat …)` of a shell stands for
+        raise UserError(
+            f"dataset {path} is neither a file nor a folder: write what it gives into a file, which may be a .gz"
+        )
     elif (path / "snapshots").is_dir() and (path / "refs").is_dir():
         raise UserError(
             f"dataset folder {path} is a folder of the Hub's cache, with a copy of each revision: give the Hub id, or a folder in "
