@@ -334,6 +334,14 @@ def test_json_of_the_hub_is_read_by_the_same_rules(tmp_path, monkeypatch):
         UserError, match=r"dataset owner/name cannot be loaded: .*test.jsonl, line 2 has a column 'text'"
     ):
         read("owner/name", split="test")
+    assert read("owner/name", split="train[1:]+train[:50%]")[0] == ["b", "a"]
+    for split in ("test[:1]", "train+test"):  # which the reader of datasets gives as JSON, in quotation marks
+        with pytest.raises(
+            UserError, match=r"test.jsonl, line 2 has a column 'text' that does not hold text but a number"
+        ):
+            read("owner/name", split=split)
+    with pytest.raises(UserError, match=r"dataset owner/name cannot be loaded: Unknown split .*tset.*train"):
+        read("owner/name", split="tset")
 
 
 def test_rows_are_known_by_their_ids_wherever_they_lie(tmp_path):
