@@ -1,6 +1,7 @@
 """What is read of files and folders: one column, each value a text; the files that their owner means; all else refused by name."""
 
 import bz2
+import csv
 import gzip
 import json
 import lzma
@@ -97,6 +98,16 @@ def test_files_of_every_kind_hold_the_same_texts(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(FILES[name])
     assert read(tmp_path / name) == read(name) == (TEXTS, [])
+
+
+def test_other_readers_of_csv_keep_their_limit(tmp_path):
+    (tmp_path / "x.csv").write_bytes(table(","))
+    (tmp_path / "bad.csv").write_text("text\na,b\n")
+    usual = csv.field_size_limit()
+    read(tmp_path / "x.csv")
+    with pytest.raises(UserError):
+        read(tmp_path / "bad.csv")
+    assert csv.field_size_limit() == usual < len(TEXTS[-1])
 
 
 def test_a_text_begins_behind_the_byte_order_mark(tmp_path):

@@ -35,7 +35,7 @@ def texts_of(
         text = "".join(line for _, line in lines_of(file, name))
         values: Iterable = [("", text.replace("\r\n", "\n").replace("\r", "\n"))]
     elif kind == "csv":
-        values = _csv_cells(file, column, flag, options.get("delimiter"), name)
+        values = _with_long_cells(_csv_cells(file, column, flag, options.get("delimiter"), name))
     else:
         values = _json_values(file, column, flag, options.get("field"), name)
     for place, value in values:
@@ -92,7 +92,6 @@ def _csv_cells(
     Raises:
         UserError: also for a column of numbers alone, which is another one than was meant.
     """
-    csv.field_size_limit(sys.maxsize)
     tried = delimiter or DELIMITERS[kind_of_name(file) if kind_of_name(file) in DELIMITERS else ".csv"]
     headers = {mark: _records(file, mark, name) for mark in tried}
     headers = {mark: next(records, (0, []))[1] for mark, records in headers.items()}
@@ -117,6 +116,15 @@ def _csv_cells(
         yield f"line {line}", cell or None
     if cells and numbers == cells:
         raise UserError(f"{name} has a column {column!r} that does not hold text but numbers alone: set {flag}")
+
+
+def _with_long_cells(cells: Iterator) -> Iterator:
+    """The same, of any length: `csv` keeps one limit for all its readers in a process, which is put back."""
+    usual = csv.field_size_limit(sys.maxsize)
+    try:
+        yield from cells
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _records(file: Path, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
