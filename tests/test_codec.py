@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 import transformers
-from tokenizers import processors
+from tokenizers import Tokenizer, decoders, models, processors
 from transformers import AutoTokenizer
 
 from hyperfitting import Corpus, UserError
@@ -54,6 +54,19 @@ def test_a_start_token_is_no_text(tiny):
     codec, ids, start = TextCodec(tokenizer), tokenizer("a red boat")["input_ids"], tokenizer.bos_token_id
     assert codec.decode([start, *ids]) == "a red boat" and codec.decode([]) == ""
     assert codec.decode([*ids, start]) == "a red boat<|end|>"  # one that stands elsewhere is shown
+
+
+def test_bytes_that_are_no_character_take_no_others_with_them():
+    """The decoder of Llama's kind of vocabulary gives none of the bytes in a row when one of them is wrong."""
+    vocabulary = {f"<0x{byte:02X}>": byte for byte in range(256)} | {"a": 256}
+    backend = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    codec = TextCodec(transformers.PreTrainedTokenizerFast(tokenizer_object=backend))
+    ids = list("မြa猫猫".encode())
+    ids[6] = 256  # the letter, which is a piece of its own
+    assert codec.decode(ids) == "မြa猫猫"
+    assert codec.decode(ids[:-1]) == "မြa猫\ufffd" and codec.decode(ids[1:]) == "\ufffd\ufffdြa猫猫"
+    assert codec.decode([*ids[:3], 0xFF, *ids[3:]]) == "မ\ufffdြa猫猫"
 
 
 def around(tiny, template, **special):

@@ -1,9 +1,11 @@
 """What is read of files and folders: one column, each value a text; the files that their owner means; all else refused by name."""
 
 import bz2
+import csv
 import gzip
 import json
 import lzma
+import os
 
 import datasets
 import pandas
@@ -78,6 +80,7 @@ FILES = {
     "commas.csv": table(","),
     "semicolons.csv": table(";"),
     "mark.csv": b"\xef\xbb\xbf" + pandas.DataFrame({"text": TEXTS}).to_csv(index=False).encode(),
+    "excel.csv": b"sep=;\r\n" + table(";"),
     "bars.csv": table("|"),
     "tabs.csv": table("\t"),
     "x.tsv": table("\t"),
@@ -95,6 +98,16 @@ def test_files_of_every_kind_hold_the_same_texts(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(FILES[name])
     assert read(tmp_path / name) == read(name) == (TEXTS, [])
+
+
+def test_other_readers_of_csv_keep_their_limit(tmp_path):
+    (tmp_path / "x.csv").write_bytes(table(","))
+    (tmp_path / "bad.csv").write_text("text\na,b\n")
+    usual = csv.field_size_limit()
+    read(tmp_path / "x.csv")
+    with pytest.raises(UserError):
+        read(tmp_path / "bad.csv")
+    assert csv.field_size_limit() == usual < len(TEXTS[-1])
 
 
 def test_a_text_begins_behind_the_byte_order_mark(tmp_path):
@@ -184,12 +197,14 @@ def fill(folder, **files):
 def test_hidden_files_and_what_is_no_data_are_left_out_and_said_once(tmp_path):
     names = ["one.jsonl", "sub/two.jsonl", ".ipynb_checkpoints/one.jsonl", "._one.jsonl", "__MACOSX/one.jsonl"]
     names += ["dataset_infos.json", "metadata.jsonl", "LICENSE.txt", "requirements-dev.txt", "one.jsonl.gz", "x.pdf"]
+    names += ["NOTICE.txt"]
     fill(tmp_path, **dict.fromkeys(names), **{"README.md": "words", ".git/x.json": "{}"})
     texts, (said,) = read(tmp_path)
     assert texts == ["one.jsonl", "sub/two.jsonl"]
     assert said.startswith(f"dataset folder {tmp_path}: 2 files read; left out: ")
     for part in ("4 hidden", "1 no data (dataset_infos.json)", "1 no data (LICENSE.txt)", "1 with the ending .pdf"):
         assert part in said
+    assert "1 no data (NOTICE.txt)" in said
     assert "1 compressed beside the same uncompressed" in said
     (tmp_path / "plain").mkdir()
     fill(tmp_path / "plain", **dict.fromkeys(["testament.jsonl", "state_of_the_union.jsonl", "trained.ndjson"]))
@@ -220,6 +235,41 @@ def test_splits_in_names_are_those_of_datasets(names, tmp_path):
         read(folder, config="x")
 
 
+def test_splits_are_told_by_capital_letters_too(tmp_path):
+    fill(tmp_path, **dict.fromkeys(["Train.jsonl", "TEST.jsonl", "x-Validation.jsonl"]))
+    texts, (said,) = read(tmp_path)
+    assert texts == ["Train.jsonl"] and "1 of split 'test'" in said and "1 of split 'validation'" in said
+    fill(tmp_path / "books", **dict.fromkeys(["Night Train.jsonl", "The Wild Duck.jsonl"]))
+    assert read(tmp_path / "books") == (["Night Train.jsonl", "The Wild Duck.jsonl"], [])
+
+
+def test_links_are_followed_and_broken_ones_refused(tmp_path):
+    fill(tmp_path / "elsewhere", **dict.fromkeys(["a.jsonl", "b.jsonl"]))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "part").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(folder)  # which would be walked without end
+    assert read(folder) == (["a.jsonl", "b.jsonl"], [])
+    (folder / "c.jsonl").symlink_to(".git/annex/objects/c.jsonl")  # git-annex, before `git annex get`
+    for readme in ("", "---\nconfigs: [{config_name: default, data_files: '*.jsonl'}]\n---\n"):
+        (folder / "README.md").write_text(readme)
+        with pytest.raises(UserError, match=r"c\.jsonl is a link to a file that is not there"):
+            read(folder)
+
+
+def test_a_pipe_is_neither_file_nor_folder(tmp_path):
+    os.mkfifo(tmp_path / "p.jsonl")
+    with pytest.raises(UserError, match="p.jsonl is neither a file nor a folder: write what it gives into a file"):
+        read(tmp_path / "p.jsonl")
+
+
+def test_the_hubs_cache_is_no_folder_of_data(tmp_path):
+    fill(tmp_path, **dict.fromkeys(["snapshots/old/a.jsonl", "snapshots/new/a.jsonl", "refs/main"]))
+    with pytest.raises(UserError, match=r"a folder of the Hub's cache.*give the Hub id, or a folder in .*snapshots"):
+        read(tmp_path)
+    assert read(tmp_path / "snapshots" / "new")[0] == ["snapshots/new/a.jsonl"]
+
+
 README = """---
 configs:
 - config_name: default
@@ -247,6 +297,17 @@ def test_a_clone_is_read_as_its_readme_says(tmp_path):
             read(folder, config="default", split="nonsense")
         with pytest.raises(UserError, match="nonsense.*default.*more"):
             read(folder, config="nonsense")
+
+
+def test_a_configuration_that_yaml_takes_for_false_is_named(tmp_path):
+    readme = (
+        "---\nconfigs: [{config_name: no, data_files: files/c.jsonl}, {config_name: en, data_files: d.jsonl}]\n---\n"
+    )
+    fill(tmp_path, **{"README.md": readme, "files/c.jsonl": None, "d.jsonl": None})
+    with pytest.raises(UserError, match=r"README.md has a config_name that YAML reads as false.*in quotation marks"):
+        read(tmp_path, config="no")
+    (tmp_path / "README.md").write_text(readme.replace("no,", "'no',"))
+    assert read(tmp_path, config="no")[0] == ["files/c.jsonl"]
 
 
 def test_saved_datasets_are_read(tmp_path):
@@ -284,6 +345,14 @@ def test_json_of_the_hub_is_read_by_the_same_rules(tmp_path, monkeypatch):
         UserError, match=r"dataset owner/name cannot be loaded: .*test.jsonl, line 2 has a column 'text'"
     ):
         read("owner/name", split="test")
+    assert read("owner/name", split="train[1:]+train[:50%]")[0] == ["b", "a"]
+    for split in ("test[:1]", "train+test"):  # which the reader of datasets gives as JSON, in quotation marks
+        with pytest.raises(
+            UserError, match=r"test.jsonl, line 2 has a column 'text' that does not hold text but a number"
+        ):
+            read("owner/name", split=split)
+    with pytest.raises(UserError, match=r"dataset owner/name cannot be loaded: Unknown split .*tset.*train"):
+        read("owner/name", split="tset")
 
 
 def test_rows_are_known_by_their_ids_wherever_they_lie(tmp_path):

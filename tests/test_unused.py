@@ -43,6 +43,12 @@ def by_length(hidden):
     return "01" if hidden.shape[1] > 1 else "0"
 
 
+def with_first_layer_frozen():
+    model = build("llama", num_hidden_layers=2)
+    model.model.layers[0].requires_grad_(False)
+    return model
+
+
 # What is made -> parts of the names that are unused, and of those that are not used by every row.
 MODELS = {
     "all are used": (lambda: build("mixtral", **EXPERTS), [], []),
@@ -69,6 +75,7 @@ MODELS = {
         ["experts.2."],
         [],
     ),
+    "a layer that its owner froze": (with_first_layer_frozen, ["layers.0."], []),  # beside one of its class
     "a list that nothing uses": (
         lambda: with_experts(nn.ModuleList([linear()]), lambda hidden: ""),
         ["experts.0."],

@@ -82,7 +82,27 @@ class TextCodec(Codec):
         """The text of the ids, without the start token that they may begin with. Ids beyond the tokenizer's, which a model may have
         and choose, are no text."""
         starts, size = len(ids) > 0 and ids[0] == self.tokenizer.bos_token_id, len(self)
-        return self.tokenizer.decode([i for i in ids[starts:] if i < size])
+        known = [i for i in ids[starts:] if i < size]
+        text = self.tokenizer.decode(known)
+        return self.tokenizer.decode(self._with_whole_characters(known)) if "\ufffd" in text else text
+
+    @cached_property
+    def _ids_of_bytes(self) -> list[int]:
+        """The id of each byte where pieces such as `<0xE4>` spell what the vocabulary lacks; else none."""
+        vocabulary = self.tokenizer.get_vocab()
+        found = [vocabulary.get(f"<0x{byte:02X}>") for byte in range(256)]
+        return [] if None in found else found
+
+    def _with_whole_characters(self, ids: list[int]) -> list[int]:
+        """The ids with U+FFFD in place of bytes that are no character: of all bytes in a row the tokenizer would give none, and a
+        text of a script that it spells in bytes, cut within a character, would be lost whole."""
+        bytes_of, whole = {i: byte for byte, i in enumerate(self._ids_of_bytes)}, []
+        for spelled, run in itertools.groupby(ids, bytes_of.__contains__):
+            if spelled:
+                text = bytes(bytes_of[i] for i in run).decode(errors="replace")
+                run = (self._ids_of_bytes[byte] for byte in text.encode())
+            whole += run
+        return whole
 
     @cached_property
     def fingerprint(self) -> str:

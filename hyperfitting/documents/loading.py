@@ -1,7 +1,8 @@
 """From the name of a data set to its documents, of which any can be read."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..builtin import resolve
@@ -89,24 +90,37 @@ def _of_hub(source: str, codec: Codec, column: str, config: str | None, split: s
     import datasets
     from datasets.packaged_modules.json.json import Json
 
+    def documents(name: str):
+        downloads = datasets.DownloadManager(
+            download_config=datasets.DownloadConfig(token=builder.token), base_path=builder.base_path
+        )
+        named = dict(zip(files[name], map(Path, downloads.download(list(files[name]))), strict=True))
+        options = {"field": builder.config.field} if builder.config.field else {}
+        return _local(source, named, "json", options, codec, column, flag)
+
     try:
         builder = datasets.load_dataset_builder(source, config)
-        files = dict(builder.config.data_files or {}).get(split)
-        if isinstance(builder, Json) and files and "json" in codec.readers.values():
-            downloads = datasets.DownloadManager(
-                download_config=datasets.DownloadConfig(token=builder.token), base_path=builder.base_path
-            )
-            named = dict(zip(files, map(Path, downloads.download(list(files))), strict=True))
-            options = {"field": builder.config.field} if builder.config.field else {}
-        else:
-            table, named = datasets.load_dataset(source, config, split=split), None
+        files = {str(name): found for name, found in (builder.config.data_files or {}).items()}
+        if isinstance(builder, Json) and "json" in codec.readers.values():
+            return documents(split) if split in files else _slices(split, files, documents)
+        table = datasets.load_dataset(source, config, split=split)
+    except UserError:
+        raise
     except Exception as error:  # whatever a reader or the Hub client raises, the cure is another dataset
         reason = str(error.__cause__ or error).strip().split("\n")[0]
         raise UserError(f"dataset {source} cannot be loaded: {reason}") from error
-    if named is None:
-        with _about(f"dataset {source}"):
-            return codec.select(table, column, flag)
-    return _local(source, named, "json", options, codec, column, flag)
+    with _about(f"dataset {source}"):
+        return codec.select(table, column, flag)
+
+
+def _slices(asked: str, names: Iterable[str], documents: Callable):
+    """What `datasets` means by a split such as `train[:10%]+test`; `documents`: of a split."""
+    import datasets
+
+    tables = {name: documents(name) for name in names if re.search(rf"\b{re.escape(name)}\b", asked)}
+    lengths = {name: len(tables.get(name, ())) for name in names}
+    parts = datasets.ReadInstruction.from_spec(asked).to_absolute(lengths)
+    return datasets.concatenate_datasets([tables[part.splitname].select(range(part.from_, part.to)) for part in parts])
 
 
 def encode_drawn(

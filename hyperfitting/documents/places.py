@@ -1,9 +1,10 @@
 """Which files are meant by a local path: a file, a folder of files of one kind, or a data set as `datasets` writes or clones it."""
 
+import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from .lines import COMPRESSED, kind_of_name
 # What stands beside data and holds none, by its name.
 NO_DATA = re.compile(
     r"(dataset_infos?|dataset_dict|state|config|metadata)\.(json|jsonl|csv)"
-    r"|((readme|licen[cs]e|requirements)([-._].*)?|copying|changelog)\.txt",
+    r"|((readme|licen[cs]e|notice|requirements)([-._].*)?|copying|copyright|citation|contributing|changelog)\.txt"
+    r"|((md5|sha\d+)(sums?)?|checksums?)\.txt",
     re.IGNORECASE,
 )
 SPLIT_WORDS = {  # as `datasets` reads them out of names of folders and files
@@ -54,6 +56,15 @@ def find_files(path: Path, readers: Mapping[str, str], config: str | None, split
     """
     if path.is_file():
         found = _one_file(path, readers, config, split)
+    elif not path.is_dir():  # such as what `<(zcat …)` of a shell stands for
+        raise UserError(
+            f"dataset {path} is neither a file nor a folder: write what it gives into a file, which may be a .gz"
+        )
+    elif (path / "snapshots").is_dir() and (path / "refs").is_dir():
+        raise UserError(
+            f"dataset folder {path} is a folder of the Hub's cache, with a copy of each revision: give the Hub id, or a folder in "
+            f"{path / 'snapshots'}"
+        )
     elif (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
         found = _saved_files(path, config, split)
     elif _has_configs(path):
@@ -61,6 +72,10 @@ def find_files(path: Path, readers: Mapping[str, str], config: str | None, split
     else:
         found = _plain_files(path, readers, config, split)
     for file in found.files:
+        if file.is_symlink() and not file.exists():
+            raise UserError(
+                f"dataset file {file} is a link to a file that is not there: fetch it (`git annex get`), or remove it"
+            )
         if not file.is_file():
             raise UserError(f"dataset file {file} does not exist")
         if file.stat().st_size == 0:
@@ -129,7 +144,14 @@ def _has_configs(path: Path) -> bool:
         values = yaml.safe_load(header[1]) if header else None
     except yaml.YAMLError as error:
         raise UserError(f"{path / 'README.md'} has a header that is not YAML: {' '.join(str(error).split())}") from None
-    return isinstance(values, dict) and bool(values.get("configs"))
+    configs = values.get("configs") if isinstance(values, dict) else None
+    for config in configs if isinstance(configs, list) else ():
+        if isinstance(config, dict) and isinstance(config.get("config_name"), bool):
+            raise UserError(
+                f"{path / 'README.md'} has a config_name that YAML reads as {str(config['config_name']).lower()}, as it does no, off, yes "
+                "and on: put it in quotation marks"
+            )
+    return bool(configs)
 
 
 def _declared_files(path: Path, readers: Mapping[str, str], config: str | None, split: str) -> Found:
@@ -166,11 +188,27 @@ def _declared_files(path: Path, readers: Mapping[str, str], config: str | None, 
 
 def _link_files(path: Path, mirror: Path) -> None:
     """Links to the files of a folder in another one: `datasets` takes brackets, `::` and `#` in a path for patterns and URLs."""
-    for file in path.rglob("*"):
+    for file in _files_below(path):
         below = file.relative_to(path)
-        if file.is_file() and ".git" not in below.parts:
+        if ".git" not in below.parts:
             (mirror / below).parent.mkdir(parents=True, exist_ok=True)
-            (mirror / below).symlink_to(file.absolute())
+            if file.exists():
+                (mirror / below).symlink_to(file.absolute())
+            else:  # a broken link, which `datasets` would leave out
+                (mirror / below).touch()
+
+
+def _files_below(path: Path) -> Iterator[Path]:
+    """The files below a folder, and the links to files, broken ones too; also below links to folders, each folder once."""
+    seen = set()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (file for file in (Path(folder, name) for name in files) if file.is_file() or file.is_symlink())
 
 
 def _reader_options(config, path: Path) -> dict:
@@ -229,7 +267,7 @@ def _plain_files(path: Path, readers: Mapping[str, str], config: str | None, spl
 def _readable_files(path: Path, readers: Mapping[str, str]) -> tuple[list[Path], Counter[str]]:
     """The files below a folder that can hold documents, and how many others there are of each sort."""
     files, left = [], Counter()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+    for file in sorted(_files_below(path)):
         kind = readers.get(kind_of_name(file))
         known = NO_DATA.fullmatch(file.name.removesuffix(file.suffix) if file.suffix in COMPRESSED else file.name)
         if any(part.startswith((".", "__")) for part in file.relative_to(path).parts):
@@ -247,22 +285,26 @@ def _readable_files(path: Path, readers: Mapping[str, str]) -> tuple[list[Path],
 
 def _splits_by_name(path: Path, files: list[Path]) -> dict[str, list[Path]]:
     """The splits that `datasets` sees in names: those of shards in data/, else of folders, else of files; none where it
-    takes all for one."""
-    shards = [
-        (file, re.match(r"(.+)-\d{5}-of-\d{5}.*\..", file.name)) for file in files if file.parent == path / "data"
-    ]
+    takes all for one, unless there are two or more in capital letters."""
     found: dict[str, list[Path]] = {}
-    for file, match in shards:
-        if match:
+    for file in files:
+        match = re.match(r"(.+)-\d{5}-of-\d{5}.*\..", file.name)
+        if match and file.parent == path / "data":
             found.setdefault(match[1], []).append(file)
-    for take in (lambda parts: parts[:-1], lambda parts: parts[-1:]):
-        for split, words in SPLIT_WORDS.items() if not found else ():
-            told = [file for file in files if _names_one(words, take(file.relative_to(path).parts))]
-            found.update({split: told} if told else {})
-    return found
+    if found:
+        return found
+    for case, least in ((str, 1), (str.lower, 2)):  # one is a title, such as `Night Train.txt`
+        for part in (slice(-1), slice(-1, None)):  # folders, then the file
+            parts = {file: [case(name) for name in file.relative_to(path).parts[part]] for file in files}
+            for split, words in SPLIT_WORDS.items():
+                found[split] = [file for file in files if _names_one(words, parts[file])]
+            found = {split: told for split, told in found.items() if told}
+            if len(found) >= least:
+                return found
+    return {}
 
 
-def _names_one(words: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+def _names_one(words: tuple[str, ...], parts: list[str]) -> bool:
     return any(word in words for part in parts for word in re.split(r"[-._ 0-9]", part))
 
 

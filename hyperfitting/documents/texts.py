@@ -1,6 +1,7 @@
 """The one column that is asked for, of files of text: each value held to be a text, or named with its file and line."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -11,6 +12,7 @@ from .json_rows import json_rows
 from .lines import kind_of_name, lines_of
 
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}  # in the order in which they are tried
+OF_EXCEL = re.compile(r'"?sep=."?\s*')  # a first line with which Excel is told the delimiter
 CHATS = ("messages", "conversations", "conversation", "prompt", "completion", "instruction", "question", "chosen")
 
 
@@ -33,7 +35,7 @@ def texts_of(
         text = "".join(line for _, line in lines_of(file, name))
         values: Iterable = [("", text.replace("\r\n", "\n").replace("\r", "\n"))]
     elif kind == "csv":
-        values = _csv_cells(file, column, flag, options.get("delimiter"), name)
+        values = _with_long_cells(_csv_cells(file, column, flag, options.get("delimiter"), name))
     else:
         values = _json_values(file, column, flag, options.get("field"), name)
     for place, value in values:
@@ -90,7 +92,6 @@ def _csv_cells(
     Raises:
         UserError: also for a column of numbers alone, which is another one than was meant.
     """
-    csv.field_size_limit(sys.maxsize)
     tried = delimiter or DELIMITERS[kind_of_name(file) if kind_of_name(file) in DELIMITERS else ".csv"]
     headers = {mark: _records(file, mark, name) for mark in tried}
     headers = {mark: next(records, (0, []))[1] for mark, records in headers.items()}
@@ -117,9 +118,19 @@ def _csv_cells(
         raise UserError(f"{name} has a column {column!r} that does not hold text but numbers alone: set {flag}")
 
 
+def _with_long_cells(cells: Iterator) -> Iterator:
+    """The same, of any length: `csv` keeps one limit for all its readers in a process, which is put back."""
+    usual = csv.field_size_limit(sys.maxsize)
+    try:
+        yield from cells
+    finally:
+        csv.field_size_limit(usual)
+
+
 def _records(file: Path, delimiter: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, cells) of each record of a CSV file that is not blank."""
-    reader = csv.reader((line for _, line in lines_of(file, name)), delimiter=delimiter, strict=True)
+    lines = ("\n" if number == 1 and OF_EXCEL.fullmatch(line) else line for number, line in lines_of(file, name))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     begins = 1
     try:
         for record in reader:

@@ -10,7 +10,8 @@ from .quiet import random_states_kept
 
 
 def find_unused(model: nn.Module, row: torch.Tensor) -> tuple[set[str], set[str]]:
-    """(unused, sometimes): names of parameters that get no gradient from any row, and of those that get none from some.
+    """(unused, sometimes): names of parameters that get no gradient from any row, such as frozen ones, and of those that get none
+    from some.
 
     Asked of the graph of a forward pass, which holds no activations and is never run backwards. An expert that no token of the row
     was sent to is not unused: a module of a list counts as such only if no sibling of its class is used.
@@ -19,10 +20,11 @@ def find_unused(model: nn.Module, row: torch.Tensor) -> tuple[set[str], set[str]
         model: unprepared; under ZeRO-3, where every rank must call it, its shards are gathered a layer at a time.
         row: (1, tokens) ids, on the model's device.
     """
-    names = {name for name, _ in model.named_parameters()}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    names = {name for name, _ in model.named_parameters()} - frozen
     by_row, by_token = (_reached(model, ids) for ids in (row, row[:, :1]))
     unused = {name for name in names - by_row if not _has_used_sibling(model, name, by_row)}
-    return unused, {name for name in names - unused - by_token if _has_used_sibling(model, name, by_token)}
+    return unused | frozen, {name for name in names - unused - by_token if _has_used_sibling(model, name, by_token)}
 
 
 def _reached(model: nn.Module, ids: torch.Tensor) -> set[str]:
