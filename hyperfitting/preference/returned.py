@@ -20,7 +20,6 @@ _ID = re.compile(r"[A-Za-z0-9_-]{32}")
 _COMPUTED = re.compile(r"#.*|Err:\d+|[-+]?[\d.,]+(?:E[-+]?\d+)?", re.IGNORECASE)  # what a spreadsheet leaves of an id
 _SAVE = "save it again in UTF-8, which a spreadsheet calls 'CSV UTF-8' or offers as the file's character set"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-LONGEST_CELL = 131_072  # characters; a longer comment is a file whose quotation marks do not match
 _DELIMITERS = (",", ";", "\t")
 _EARLIEST = datetime.datetime.fromisoformat("2019-01-01T00:00:00+00:00")  # Label Studio's first year
 _DAY = 86_400
@@ -89,7 +88,6 @@ def _read_table(path: Path, text: str) -> Iterator[Returned]:
 
 def _rows(text: str) -> csv.DictReader:
     """The rows of a table between commas, semicolons or tabs, whichever gives its first line most columns."""
-    csv.field_size_limit(LONGEST_CELL)  # of the whole process: whoever read texts before may have raised it
     return max(
         (csv.DictReader(io.StringIO(text, newline=""), delimiter=mark) for mark in _DELIMITERS),
         key=lambda rows: len(rows.fieldnames or ()),
