@@ -461,9 +461,15 @@ def test_pre_training_without_a_model_is_no_success(igpt, tmp_path, monkeypatch,
     for name in ("pretrain", "probe"):
         shutil.copy(igpt / "pictures.parquet", tmp_path / f"{name}.parquet")
     shutil.copy(igpt / "model" / "preprocessor_config.json", tmp_path)
+    (tmp_path / "text.parquet").write_text("no parquet")
+    damaged = datasets.Dataset.from_dict({"image": [{"bytes": b"no picture", "path": None}]})
+    damaged.to_parquet(tmp_path / "damaged.parquet")
+    prepare = ["prepare", "--output_dir", tmp_path / "m", "--images"]
     train = ["train", "--data", tmp_path, "--output_dir", tmp_path / "m", "--batch_size", 2]
     for words, wanted, message in (
-        (["prepare", "--images", tmp_path / "gone.parquet", "--output_dir", tmp_path / "m"], 2, "is no file"),
+        ([*prepare, tmp_path / "gone.parquet"], 2, "is no file"),
+        ([*prepare, tmp_path / "text.parquet"], 2, "cannot be read as parquet"),
+        ([*prepare, tmp_path / "damaged.parquet"], 2, "row 1 is no picture"),
         ([*train, "--minutes", 0], 2, "--minutes must be above 0"),
         ([*train, "--minutes", 0.02, "--learning_rate", 1e30], 1, "no model was saved"),
         ([*train[:1], "--data", tmp_path / "gone", *train[3:]], 2, "is no folder that `prepare` wrote"),
