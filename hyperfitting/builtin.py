@@ -39,13 +39,15 @@ def explained(name: str, flag: str):
     except Exception as error:  # whatever a loader raises: no file, damaged weights, a missing library
         if problem := broken_torchvision():
             raise UserError(problem) from error
-        raise UserError(f"{name!r} cannot be loaded: {_what_to_do(name, flag, error)}") from error
+        raise UserError(_cannot_be_loaded(name, flag, error)) from error
 
 
-def _what_to_do(name: str, flag: str, error: Exception) -> str:
+def _cannot_be_loaded(name: str, flag: str, error: Exception) -> str:
     path, reason = Path(resolve(name)), " ".join(str(error).split())[:400]
     if path.exists():
-        return f"a file in it is damaged, missing or unknown to transformers ({reason})"
+        return (
+            f"{flag} {name!r} cannot be loaded: a file in it is damaged, missing or unknown to transformers ({reason})"
+        )
     if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:  # what no Hub id looks like
-        return "there is no such folder"
-    return f"give {flag} a local folder, or a Hub id that this machine can reach ({reason})"
+        return f"{flag} {name!r} cannot be loaded: there is no such folder"
+    return f"{name!r} cannot be loaded: give {flag} a local folder, or a Hub id that this machine can reach ({reason})"

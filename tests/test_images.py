@@ -432,6 +432,12 @@ def test_pickled_weights_are_converted_once(igpt, pickled, tmp_path, capsys):
     assert weights.keys() == original.keys() and all(torch.equal(weights[name], original[name]) for name in weights)
     assert load_codec(str(output)).fingerprint == load_codec(str(igpt / "model")).fingerprint
     assert convert.main(["--model", str(pickled), "--output_dir", str(output)]) == 2
+    capsys.readouterr()
+    assert convert.main(["--model", str(output), "--output_dir", str(tmp_path / "again")]) == 2
+    assert "holds safetensors weights already" in capsys.readouterr().err
+    (output / "config.json").unlink()
+    assert convert.main(["--model", str(output), "--output_dir", str(tmp_path / "again")]) == 2
+    assert "has no config.json" in capsys.readouterr().err
 
 
 class Surprise:

@@ -168,5 +168,7 @@ def test_what_is_damaged_is_not_said_to_be_no_folder(tiny, tmp_path):
         load_for_inference(str(tmp_path / "m"), "float32")
     assert "a file in it is damaged" in str(damaged.value) and "convert" not in str(damaged.value)
     for name in (str(tmp_path / "gone"), "./gone", "runs/x/final"):
-        with pytest.raises(UserError, match="cannot be loaded: there is no such folder$"):
+        with pytest.raises(UserError, match="^--model .* cannot be loaded: there is no such folder$"):
             load_config(name)
+        with pytest.raises(UserError, match="^--tokenizer .* cannot be loaded: there is no such folder$"):
+            load_codec(str(tiny / "fp32"), name)

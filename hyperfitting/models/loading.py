@@ -174,6 +174,10 @@ def convert_to_safetensors(name: str, revision: str | None, codec, folder: Path)
     Raises:
         UserError: there are no such weights, they hold more than tensors, or tensors of the model are missing.
     """
+    check_model_folder(name, "--model")
+    source = Path(resolve(name))
+    if any(source.glob("*.safetensors")) and not any(source.glob("*.bin")):
+        raise UserError(f"--model {name} holds safetensors weights already: give it to the other commands as it is")
     with explained(name, "--model"):
         model, found = causal_lm().from_pretrained(
             resolve(name),
