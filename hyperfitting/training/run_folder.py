@@ -140,7 +140,8 @@ class RunFolder:
         run = RunFolder(folder)
         files = (run.recipe, run.environment, run.metrics, run.curves, run.strip, run.result)
         own = [name for file in files for name in (file.name, f"{file.name}.*.tmp")]
-        own += [f"{run.probe.name}/step_*{ending}" for ending in (".jsonl", ".png", ".tmp")]
+        steps = [f"{run.probe.name}/step_{'[0-9]' * digits}" for digits in (7, 8)]
+        own += [f"{step}.{ending}" for step in steps for ending in ("jsonl", "png", "*.tmp")]
         own += [f"{run.trackers.name}/{name}" for name in written.TRACKERS]
         folders = {path: corpus_files for path in _variants(run.corpus)}
         folders |= {path: written.of_model for whole in (run.final, run.early_stopped) for path in _variants(whole)}
