@@ -228,10 +228,15 @@ class RunFolder:
         """
         if not self.metrics.exists():
             return []
-        records = list(iterate_jsonl(self.metrics, cut_short=True))
+        advice = "remove the line, and --resume says what is missing and goes on"
+        try:
+            records = list(iterate_jsonl(self.metrics, cut_short=True))
+        except UserError as error:
+            raise UserError(f"{error}: {advice}") from None
         for number, record in records:
             if wrong := [key for key in {*MUST_HAVE, *record} if not _holds(record, key)]:
-                raise UserError(f"{self.metrics}, line {number} is damaged: {min(wrong)} is {record.get(min(wrong))!r}")
+                what = f"{min(wrong)} is {record.get(min(wrong))!r}"
+                raise UserError(f"{self.metrics}, line {number} is damaged: {what}: {advice}")
         return [record for _, record in records]
 
     def evaluations(self) -> list[dict]:
