@@ -39,7 +39,15 @@ def explained(name: str, flag: str):
     except Exception as error:  # whatever a loader raises: no file, damaged weights, a missing library
         if problem := broken_torchvision():
             raise UserError(problem) from error
-        reason = " ".join(str(error).split())[:400]
-        raise UserError(
-            f"{name!r} cannot be loaded: give {flag} a local folder, or a Hub id that this machine can reach ({reason})"
-        ) from error
+        raise UserError(_cannot_be_loaded(name, flag, error)) from error
+
+
+def _cannot_be_loaded(name: str, flag: str, error: Exception) -> str:
+    path, reason = Path(resolve(name)), " ".join(str(error).split())[:400]
+    if path.exists():
+        return (
+            f"{flag} {name!r} cannot be loaded: a file in it is damaged, missing or unknown to transformers ({reason})"
+        )
+    if path.is_absolute() or name.startswith((".", "~")) or len(path.parts) > 2:  # what no Hub id looks like
+        return f"{flag} {name!r} cannot be loaded: there is no such folder"
+    return f"{name!r} cannot be loaded: give {flag} a local folder, or a Hub id that this machine can reach ({reason})"

@@ -10,6 +10,7 @@ from .files import is_lfs_pointer
 
 WEIGHTS = (".safetensors", ".safetensors.index.json")
 PICKLED = (".bin", ".bin.index.json", ".pt", ".pth")
+TRAINERS = "the output folder of a Trainer"
 MERGE = "merge it first (peft: `model.merge_and_unload().save_pretrained(FOLDER)`) and give the merged folder"
 
 
@@ -79,7 +80,7 @@ def check_not_quantised(config, name: str) -> None:
 
 
 def _file(path: Path) -> str:
-    if path.suffix == ".gguf":
+    if path.suffix.lower() == ".gguf":
         return (
             "a GGUF file, which is made for inference: give the folder (or Hub id) of the original safetensors weights"
         )
@@ -92,7 +93,9 @@ def _file(path: Path) -> str:
 def _without_config(folder: Path, names: set[str]) -> str:
     """What a folder without config.json is, as the rest of a sentence."""
     if "adapter_config.json" in names:
-        return _adapter(folder)
+        return f"is an adapter alone, {_adapter(folder)}"
+    if any(one.startswith("adapter_model") for one in names):
+        return f"holds the weights of an adapter without its adapter_config.json: get that as well, and {MERGE}"
     if {"recipe.yaml", "corpus"} <= names:
         if "final" in names:
             return f"is the folder of a run: give its model, {folder / 'final'}"
@@ -101,23 +104,26 @@ def _without_config(folder: Path, names: set[str]) -> str:
         final = folder.parent.parent / "final"
         of_run = f"give that run's model, {final}" if final.exists() else "end that run and give its final/"
         return f"is a checkpoint to resume a run from, and no model: {of_run}, or give it to `fit --resume`"
+    if any(re.fullmatch(r"step_\d{7,}", one) for one in names):
+        return f"holds checkpoints to resume a run from, and no model: give that run's model, {folder.parent / 'final'}"
     if "model_index.json" in names:
         return "is a diffusers pipeline, and no causal language model"
     if "manifest.json" in names and (folder / "manifest.json").is_file():
         made_by = _json(folder / "manifest.json").get("model")
         return "is a folder of generations" + (f": give the model that made them, {made_by}" if made_by else "")
-    if any(one.endswith(".gguf") for one in names):
+    if any(one.lower().endswith(".gguf") for one in names):
         return "holds GGUF files, which are made for inference: give the folder (or Hub id) of the original safetensors weights"
-    models = [path for path in folder.iterdir() if (path / "config.json").is_file() and path.name[0] != "."]
+    models = _folders_with(folder, "config.json")
     if "modules.json" in names:
         return "is a sentence-transformers model, which embeds texts and continues none: give a causal language model"
     if "model" in (path.name for path in models):
         return f"has no config.json: give the folder in it that has, {folder / 'model'}"
     if models:
-        newest = max(models, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)][-1:])
-        kind = "is the output folder of a Trainer" if newest.name.startswith("checkpoint-") else "has no config.json"
+        kind = f"is {TRAINERS}" if models[-1].name.startswith("checkpoint-") else "has no config.json"
         others = f" (there are {len(models)} such folders)" if len(models) > 1 else ""
-        return f"{kind}: give a folder in it that has one, such as {newest}{others}"
+        return f"{kind}: give a folder in it that has one, such as {models[-1]}{others}"
+    if adapters := _folders_with(folder, "adapter_config.json"):
+        return f"holds no model, and in {adapters[-1].name} an adapter alone, {_adapter(adapters[-1])}"
     if "snapshots" in names:
         return f"is a folder of the Hub's cache: give the Hub id, or a folder in {folder / 'snapshots'}"
     if any(one.startswith(("tokenizer", "vocab", "spiece")) for one in names):
@@ -127,17 +133,26 @@ def _without_config(folder: Path, names: set[str]) -> str:
     return f"has no config.json, so it is no model of transformers (it holds {_some(sorted(names))})"
 
 
+def _folders_with(folder: Path, file: str) -> list[Path]:
+    """Those in a folder that hold a file, by the last number in their names."""
+    found = [path for path in folder.iterdir() if (path / file).is_file() and path.name[0] != "."]
+    return sorted(found, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path.name)][-1:])
+
+
 def _adapter(folder: Path) -> str:
+    """What an adapter was made for and what to do with it, as the rest of a sentence."""
     base = _json(folder / "adapter_config.json").get("base_model_name_or_path")
     if not base:
-        return f"is an adapter alone, which does not say what it was made for: load it onto its base model, {MERGE}"
+        return f"which does not say what it was made for: load it onto its base model, {MERGE}"
     gone = " (which does not exist here)" if Path(base).is_absolute() and not Path(base).exists() else ""
-    return f"is an adapter alone, of the base model {base}{gone}: {MERGE}, or give the base model"
+    return f"of the base model {base}{gone}: {MERGE}, or give the base model"
 
 
 def _without_weights(folder: Path, names: set[str]) -> str:
     """What a folder with config.json and without weights is, as the rest of a sentence."""
-    if any(one.endswith(".gguf") for one in names):
+    if checkpoints := [path for path in _folders_with(folder, "config.json") if path.name.startswith("checkpoint-")]:
+        return f"is {TRAINERS} that has no weights of its own: give a folder in it that has, such as {checkpoints[-1]}"
+    if any(one.lower().endswith(".gguf") for one in names):
         return "holds GGUF weights, which are made for inference: give the original safetensors weights"
     if "zero_to_fp32.py" in names:
         return (

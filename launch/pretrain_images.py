@@ -36,13 +36,19 @@ def read_pictures(source: str) -> list[bytes]:
     """Every picture of a parquet file once, as PNG bytes, in the order of a hash of its pixels."""
     import datasets
 
-    table = datasets.load_dataset("parquet", data_files=source, split="train")
+    try:
+        table = datasets.load_dataset("parquet", data_files=source, split="train")
+    except Exception as error:  # whatever datasets and pyarrow raise of a file that is no parquet or damaged
+        raise UserError(f"--images {source} cannot be read as parquet: {' '.join(str(error).split())[:300]}") from error
     if "image" not in table.column_names:
         raise UserError(f"{source} has no column `image`; it has {', '.join(table.column_names)}")
     table = table.cast_column("image", datasets.Image(decode=False))
     pictures = {}
-    for row in table["image"]:
-        pixels = np.array(open_picture(row)[0].convert("RGB"))
+    for number, row in enumerate(table["image"], 1):
+        try:
+            pixels = np.array(open_picture(row)[0].convert("RGB"))
+        except Exception as error:  # whatever Pillow raises of a damaged picture
+            raise UserError(f"--images {source}, row {number} is no picture that can be used: {error}") from error
         pictures[hashlib.sha256(pixels.tobytes()).hexdigest()] = row["bytes"]
     return [pictures[digest] for digest in sorted(pictures)]
 

@@ -177,10 +177,13 @@ def test_imports(damage, tmp_path):
 def test_a_run_whose_metrics_are_damaged_is_not_resumed(tiny, reference, tmp_path, capsys):
     shutil.copytree(reference, tmp_path / "run")
     file = tmp_path / "run" / "metrics.jsonl"
-    file.write_text('{"kind": "train", "step": "two", "loss": 1}\n' + file.read_text())
+    whole = file.read_text()
     values = flags(model=tiny / "fp32", dataset=tiny / "stories.jsonl", output_dir=tmp_path / "run", resume="auto")
-    assert hyperfit.main(values) == 2
-    assert f"error: {file}, line 1" in capsys.readouterr().err
+    for line in ('{"kind": "train", "step": "two", "loss": 1}', "\0\0\0"):
+        file.write_text(f"{line}\n{whole}")
+        assert hyperfit.main(values) == 2
+        shown = capsys.readouterr().err
+        assert f"error: {file}, line 1" in shown and "remove the line, and --resume says what is missing" in shown
 
 
 @pytest.mark.parametrize("lost", ["all", "the second half", "all but the last line", "the file"])

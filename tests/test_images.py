@@ -432,6 +432,12 @@ def test_pickled_weights_are_converted_once(igpt, pickled, tmp_path, capsys):
     assert weights.keys() == original.keys() and all(torch.equal(weights[name], original[name]) for name in weights)
     assert load_codec(str(output)).fingerprint == load_codec(str(igpt / "model")).fingerprint
     assert convert.main(["--model", str(pickled), "--output_dir", str(output)]) == 2
+    capsys.readouterr()
+    assert convert.main(["--model", str(output), "--output_dir", str(tmp_path / "again")]) == 2
+    assert "holds safetensors weights already" in capsys.readouterr().err
+    (output / "config.json").unlink()
+    assert convert.main(["--model", str(output), "--output_dir", str(tmp_path / "again")]) == 2
+    assert "has no config.json" in capsys.readouterr().err
 
 
 class Surprise:
@@ -461,9 +467,15 @@ def test_pre_training_without_a_model_is_no_success(igpt, tmp_path, monkeypatch,
     for name in ("pretrain", "probe"):
         shutil.copy(igpt / "pictures.parquet", tmp_path / f"{name}.parquet")
     shutil.copy(igpt / "model" / "preprocessor_config.json", tmp_path)
+    (tmp_path / "text.parquet").write_text("no parquet")
+    damaged = datasets.Dataset.from_dict({"image": [{"bytes": b"no picture", "path": None}]})
+    damaged.to_parquet(tmp_path / "damaged.parquet")
+    prepare = ["prepare", "--output_dir", tmp_path / "m", "--images"]
     train = ["train", "--data", tmp_path, "--output_dir", tmp_path / "m", "--batch_size", 2]
     for words, wanted, message in (
-        (["prepare", "--images", tmp_path / "gone.parquet", "--output_dir", tmp_path / "m"], 2, "is no file"),
+        ([*prepare, tmp_path / "gone.parquet"], 2, "is no file"),
+        ([*prepare, tmp_path / "text.parquet"], 2, "cannot be read as parquet"),
+        ([*prepare, tmp_path / "damaged.parquet"], 2, "row 1 is no picture"),
         ([*train, "--minutes", 0], 2, "--minutes must be above 0"),
         ([*train, "--minutes", 0.02, "--learning_rate", 1e30], 1, "no model was saved"),
         ([*train[:1], "--data", tmp_path / "gone", *train[3:]], 2, "is no folder that `prepare` wrote"),

@@ -34,15 +34,28 @@ FOLDERS = {
         r"base model /gone/base \(which does not exist here\): merge",
     ),
     "an adapter without a base": ({"adapter_config.json": "{}"}, "does not say what it was made for"),
+    "an adapter's weights alone": (
+        {"adapter_model.safetensors": "", "tokenizer.json": ""},
+        "without its adapter_config",
+    ),
+    "a Trainer's adapters": (
+        {"checkpoint-9/adapter_config.json": "{}", "checkpoint-10/adapter_config.json": ADAPTER, "README.md": ""},
+        "in checkpoint-10 an adapter alone, of the base model meta/base: merge",
+    ),
     "an adapter in a model": (
         {"config.json": CONFIG, "model.safetensors": "", "adapter_config.json": ADAPTER},
         "holds an adapter .* beside a whole model.*merge it first.*or remove the adapter's files",
     ),
     "GGUF": ({"model-Q4_K_M.gguf": ""}, "holds GGUF files.*original safetensors weights"),
-    "GGUF with a config": ({"config.json": CONFIG, "model.gguf": ""}, "holds GGUF weights"),
+    "GGUF with a config": ({"config.json": CONFIG, "model.GGUF": ""}, "holds GGUF weights"),
     "a run": ({"recipe.yaml": "", "corpus": None, "final": None}, "is the folder of a run: give its model, .*/final"),
     "a run without an end": ({"recipe.yaml": "", "corpus": None}, "has no final/ yet: end it with --resume auto"),
     "a checkpoint": ({"COMPLETED": "{}", "progress.json": "{}"}, "is a checkpoint to resume a run from"),
+    "checkpoints": ({"step_0000004/progress.json": "{}"}, "holds checkpoints .*: give that run's model, .*/final"),
+    "a Trainer's folder with a config": (
+        {"config.json": CONFIG, "checkpoint-7/config.json": CONFIG, "checkpoint-7/model.safetensors": ""},
+        "no weights of its own: give a folder in it that has, such as .*/checkpoint-7",
+    ),
     "a Trainer's folder": (
         {"checkpoint-500/config.json": "{}", "checkpoint-1000/config.json": "{}", "tokenizer.json": ""},
         r"output folder of a Trainer: give a folder in it that has one, such as .*/checkpoint-1000 \(there are 2",
@@ -146,3 +159,16 @@ def test_commands_say_so_before_they_work(folder, tiny, tmp_path, capsys):
     assert not (tmp_path / "run" / "corpus").exists()
     assert hyperfit.main([*fit, "--local_rank=0"]) == 2
     assert "--local_rank comes from a launcher" in capsys.readouterr().err
+
+
+def test_what_is_damaged_is_not_said_to_be_no_folder(tiny, tmp_path):
+    shutil.copytree(tiny / "fp32", tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError) as damaged:
+        load_for_inference(str(tmp_path / "m"), "float32")
+    assert "a file in it is damaged" in str(damaged.value) and "convert" not in str(damaged.value)
+    for name in (str(tmp_path / "gone"), "./gone", "runs/x/final"):
+        with pytest.raises(UserError, match="^--model .* cannot be loaded: there is no such folder$"):
+            load_config(name)
+        with pytest.raises(UserError, match="^--tokenizer .* cannot be loaded: there is no such folder$"):
+            load_codec(str(tiny / "fp32"), name)

@@ -156,6 +156,8 @@ def whole(run):
         filled(run.corpus / name)
     filled(run.probe / "step_0000000.jsonl")
     filled(run.probe / "step_0000000.png")
+    filled(run.probe / "step_0000008.jsonl.host-12.tmp")
+    filled(run.probe / "step_12345678.jsonl")
     filled(run.trackers / "hyperfitting" / "events.out.tfevents.17.host")
     filled(run.trackers / "hyperfitting" / "1764326000.123" / "hparams.yml")
     filled(run.trackers / ".aim" / "meta" / "index")
@@ -170,16 +172,22 @@ FOREIGN = (
     "final/.DS_Store",
     "final/__pycache__/a.pyc",
     "early_stopped/model.gguf",
+    "early_stopped/model_best.safetensors",
+    "early_stopped/model-backup.safetensors",
+    "early_stopped/tokenizer_mine.json",
     "checkpoints/notes.txt",
     "checkpoints/step_best/model.safetensors",
     "checkpoints/step_0000008/notes.txt",
     "checkpoints/step_0000008/oddx.bin",
     "checkpoints/step_0000008/pytorch_model/notes.txt",
     "checkpoints/step_0000009.tmp/notes.txt",
+    "checkpoints/step_0000009.tmp/model_best.safetensors",
     "checkpoints/aside_step_0000012/notes.txt",
     "corpus/notes.txt",
     "corpus.old/notes.txt",
     "probe/notes.txt",
+    "probe/step_mine.jsonl",
+    "probe/step_0000000_rated.jsonl",
     "trackers/notes.txt",
     "trackers/hyperfitting/notes.txt",
 )

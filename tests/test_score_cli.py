@@ -380,12 +380,16 @@ def test_a_model_that_was_changed_is_refused(generations, tmp_path, capsys):
 
 
 LATE = {
-    "a second model that is gone": (["--model_scores"], "cannot be loaded"),
+    "a second model that is gone": (
+        ["--model_scores"],
+        "cannot be loaded: there is no such folder; 'other' was made with it, says its manifest.json: put it back",
+    ),
     "weights that are gone": (["--model_scores"], "cannot be loaded"),
     "a tokenizer that is gone": (["--train_rows", "RUN"], "give --tokenizer"),
     "a metric without its flag": (["--metrics", "ttr", "entropy_original"], "give --model_scores"),
     "contexts of another kind": (["--baseline", "base greedy"], "a paired difference needs the same contexts"),
     "MAUVE's model": (["--mauve_model", "GONE"], "gone' cannot be loaded"),
+    "a run as MAUVE's model": (["--mauve_model", "RUN"], "error: --mauve_model "),
     "a folder that cannot be": (["--output_dir", "/proc/scores"], "/proc/scores is not writable"),
 }
 
@@ -412,7 +416,7 @@ def test_what_is_missing_is_said_before_anything_is_scored(what, generations, re
     if what == "contexts of another kind":
         file = tmp_path / "other" / "generations.jsonl"
         file.write_text(file.read_text().replace('"id": "c', '"id": "d'))
-    if what == "MAUVE's model":
+    if "MAUVE's model" in what:
         monkeypatch.setattr("hyperfitting.scoring.mauve.import_mauve", lambda: None)
     files = {"RUN": reference, "GONE": tmp_path / "gone"}
     output = [] if "--output_dir" in words else ["--output_dir", tmp_path / "s"]

@@ -16,7 +16,13 @@ from .quiet import disable_dropout
 from .ties import check_ties, with_true_ties
 
 
-def load_config(name: str | None, revision: str | None = None, trust_remote_code: bool = False, weights: bool = True):
+def load_config(
+    name: str | None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    weights: bool = True,
+    flag: str = "--model",
+):
     """The transformers config of a Hub id or local folder, alone: no weights are read, and with `weights` False none need be there.
 
     Raises:
@@ -26,8 +32,8 @@ def load_config(name: str | None, revision: str | None = None, trust_remote_code
 
     if name is None:
         raise UserError("no model: give --model a Hub id or a local folder")
-    check_model_folder(name, "--model", weights)
-    with explained(name, "--model"):
+    check_model_folder(name, flag, weights)
+    with explained(name, flag):
         config = AutoConfig.from_pretrained(resolve(name), revision=revision, trust_remote_code=trust_remote_code)
         _check_no_adapter(name, revision)
     return config
@@ -45,14 +51,16 @@ def _check_no_adapter(name: str, revision: str | None) -> None:
         )
 
 
-def check_stored(name: str, revision: str | None = None, trust_remote_code: bool = False) -> None:
-    """Whether a model's config and weights are there and can be opened; no weights are read.
+def check_stored(
+    name: str, revision: str | None = None, trust_remote_code: bool = False, flag: str = "--model"
+) -> None:
+    """Whether a model's config and weights, which `flag` asks for, are there and can be opened; no weights are read.
 
     Raises:
         UserError: naming what is not.
     """
-    load_config(name, revision, trust_remote_code)
-    with explained(name, "--model"), open_weights(name, revision) as files:
+    load_config(name, revision, trust_remote_code, flag=flag)
+    with explained(name, flag), open_weights(name, revision) as files:
         if not files:
             raise UserError(f"{name!r} holds no safetensors weights")
 
@@ -125,7 +133,8 @@ def _load(
                 **options,
             )
     except UserError as error:
-        if "safetensors" in str(error):
+        folder = Path(resolve(name))
+        if "safetensors" in str(error) and (not folder.is_dir() or any(folder.glob("*.bin"))):
             raise UserError(
                 f"{error}; `hyperfitting convert` makes safetensors of a checkpoint's .bin weights"
             ) from error
@@ -165,6 +174,10 @@ def convert_to_safetensors(name: str, revision: str | None, codec, folder: Path)
     Raises:
         UserError: there are no such weights, they hold more than tensors, or tensors of the model are missing.
     """
+    check_model_folder(name, "--model")
+    source = Path(resolve(name))
+    if any(source.glob("*.safetensors")) and not any(source.glob("*.bin")):
+        raise UserError(f"--model {name} holds safetensors weights already: give it to the other commands as it is")
     with explained(name, "--model"):
         model, found = causal_lm().from_pretrained(
             resolve(name),

@@ -75,7 +75,7 @@ def check_mauve(conditions: Sequence[Condition], model_name: str, trust_remote_c
     import_mauve()
     for condition in conditions:
         _pairs(condition)
-    check_stored(model_name, trust_remote_code=trust_remote_code)
+    check_stored(model_name, trust_remote_code=trust_remote_code, flag="--mauve_model")
     load_codec(model_name, trust_remote_code=trust_remote_code)
 
 

@@ -69,8 +69,16 @@ def check_models(conditions: Sequence[Condition], trust_remote_code: bool = Fals
     from ..models import check_stored
 
     sets = [texts for condition in conditions for texts in condition.sets]
-    for name, revision in dict.fromkeys(_model_of(texts) for texts in sets):
-        check_stored(name, revision, trust_remote_code)
+    made: dict[tuple, GenerationSet] = {}
+    for texts in sets:
+        made.setdefault(_model_of(texts), texts)
+    for (name, revision), texts in made.items():
+        try:
+            check_stored(name, revision, trust_remote_code, flag="the model")
+        except UserError as error:
+            raise UserError(
+                f"{error}; {texts.name!r} was made with it, says its manifest.json: put it back, or write there where it is now"
+            ) from error
 
 
 def _model_of(texts: GenerationSet) -> tuple[str, str | None]:

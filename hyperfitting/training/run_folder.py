@@ -140,7 +140,8 @@ class RunFolder:
         run = RunFolder(folder)
         files = (run.recipe, run.environment, run.metrics, run.curves, run.strip, run.result)
         own = [name for file in files for name in (file.name, f"{file.name}.*.tmp")]
-        own += [f"{run.probe.name}/step_*{ending}" for ending in (".jsonl", ".png", ".tmp")]
+        steps = [f"{run.probe.name}/step_{'[0-9]' * digits}" for digits in (7, 8)]
+        own += [f"{step}.{ending}" for step in steps for ending in ("jsonl", "png", "*.tmp")]
         own += [f"{run.trackers.name}/{name}" for name in written.TRACKERS]
         folders = {path: corpus_files for path in _variants(run.corpus)}
         folders |= {path: written.of_model for whole in (run.final, run.early_stopped) for path in _variants(whole)}
@@ -227,10 +228,15 @@ class RunFolder:
         """
         if not self.metrics.exists():
             return []
-        records = list(iterate_jsonl(self.metrics, cut_short=True))
+        advice = "remove the line, and --resume says what is missing and goes on"
+        try:
+            records = list(iterate_jsonl(self.metrics, cut_short=True))
+        except UserError as error:
+            raise UserError(f"{error}: {advice}") from None
         for number, record in records:
             if wrong := [key for key in {*MUST_HAVE, *record} if not _holds(record, key)]:
-                raise UserError(f"{self.metrics}, line {number} is damaged: {min(wrong)} is {record.get(min(wrong))!r}")
+                what = f"{min(wrong)} is {record.get(min(wrong))!r}"
+                raise UserError(f"{self.metrics}, line {number} is damaged: {what}: {advice}")
         return [record for _, record in records]
 
     def evaluations(self) -> list[dict]:

@@ -11,15 +11,16 @@ TRACKERS = (  # those of Accelerate that write below its logging_dir: TensorBoar
     "hyperfitting/[0-9]*.[0-9]*/hparams.yml",
     f".aim/{BELOW}",
 )
+WEIGHTS = ("model.safetensors", "model-[0-9]*-of-[0-9]*[0-9].safetensors", "model.safetensors.index.json")
 # A model folder without a list: one that was never finished, or an older version's.
 MODEL = (
     LIST,
     "README.md",
     "config.json",
     "generation_config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer*.json",
+    *WEIGHTS,
+    "tokenizer.json",
+    "tokenizer_config.json",
     "tokenizer*.model",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -37,8 +38,7 @@ MODEL = (
 CHECKPOINT = (
     MARK,
     "progress.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
+    *WEIGHTS,
     "pytorch_model*.bin",
     "optimizer*.bin",
     "scheduler*.bin",
