@@ -194,6 +194,11 @@ def read_json(path: Path) -> dict:
     return found
 
 
+def rewrite_json(path: Path, change: Callable[[dict], dict]) -> None:
+    """Replace what a JSON file holds by `change` of it."""
+    write_file(path, json.dumps(change(read_json(path)), indent=2, ensure_ascii=False) + "\n")
+
+
 def to_jsonl(rows: Iterable[dict]) -> str:
     """One line a row, the same bytes for the same rows."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -44,7 +44,8 @@ def load_codec(
 
                 return ImageCodec.load(*where)
             return TextCodec(
-                AutoTokenizer.from_pretrained(where[0], revision=where[1], trust_remote_code=trust_remote_code)
+                AutoTokenizer.from_pretrained(where[0], revision=where[1], trust_remote_code=trust_remote_code),
+                where[1],
             )
     except UserError:
         if folder.exists() and not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES):

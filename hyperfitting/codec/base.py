@@ -31,6 +31,7 @@ class Codec:
         context_len, max_length: tokens that are continued, and with their continuation, where nobody says (section 3: 32, 256).
         fingerprint: changes when the ids of a document would.
         end_ids: ids that end a document.
+        pipeline_tag: the Hub's name of what a model of this kind does.
     """
 
     readers: Mapping[str, str] = {
@@ -47,6 +48,7 @@ class Codec:
     max_length: int = 256
     fingerprint: str
     end_ids: set[int] = set()
+    pipeline_tag: str = "text-generation"
 
     def __len__(self) -> int:
         """One more than the largest id that it gives."""

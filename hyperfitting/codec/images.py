@@ -45,6 +45,7 @@ class ImageCodec(Codec):
     """
 
     readers = {**READERS, ".parquet": "parquet", ".arrow": "arrow"}
+    pipeline_tag = "unconditional-image-generation"
 
     def __init__(self, processor):
         self.processor, (height, width) = processor, (processor.size["height"], processor.size["width"])

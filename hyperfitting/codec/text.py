@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .base import Codec
+from .tokenizer_files import save_tokenizer
 from .words import begins_character
 
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -22,10 +23,14 @@ LONGEST_TOKEN = 16  # characters; texts of longer ones are cut again, further on
 
 
 class TextCodec(Codec):
-    """The codec of a transformers `tokenizer`. A document that is None, as a dataset may hold, is an empty text."""
+    """The codec of a transformers `tokenizer`. A document that is None, as a dataset may hold, is an empty text.
 
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
+    Args:
+        revision: branch, tag or commit of the Hub repository that it was loaded from.
+    """
+
+    def __init__(self, tokenizer, revision: str | None = None):
+        self.tokenizer, self.revision = tokenizer, revision
 
     def __len__(self) -> int:
         return self._size
@@ -117,7 +122,7 @@ class TextCodec(Codec):
         return word_starts(self.tokenizer)
 
     def save(self, folder: Path) -> None:
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, self.revision, folder)
 
 
 def tokenizer_fingerprint(tokenizer) -> str:

@@ -22,13 +22,14 @@ from .loading import (
     load_config,
     load_for_inference,
     load_for_training,
-    save_pretrained,
 )
 from .quiet import (
     check_no_dropout,
     disable_dropout,
     quieten,
+    with_dropout_of,
 )
+from .saving import save_pretrained
 from .ties import check_ties
 from .unused import find_unused
 
@@ -56,4 +57,5 @@ __all__ = [
     "source_dtype",
     "stored_fingerprint",
     "window_of",
+    "with_dropout_of",
 ]

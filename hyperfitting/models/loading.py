@@ -13,6 +13,7 @@ from ..model_folder import check_model_folder, check_not_quantised
 from ..processes import local_rank
 from .fingerprints import open_weights
 from .quiet import disable_dropout
+from .saving import save_pretrained
 from .ties import check_ties, with_true_ties
 
 
@@ -231,16 +232,3 @@ def _belongs_to_another_part(key: str, model: nn.Module) -> bool:
 def _some(names) -> str:
     names = sorted(names)
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
-def save_pretrained(model: nn.Module, codec, folder: Path) -> None:
-    """Write a normal transformers folder: safetensors shards, tokenizer, and a generation config that leaves sampling
-    off, because a left-over temperature or top_k would change what every later decoding rule means."""
-    from transformers import GenerationConfig
-
-    old = model.generation_config
-    model.generation_config = GenerationConfig(
-        bos_token_id=old.bos_token_id, eos_token_id=old.eos_token_id, pad_token_id=old.pad_token_id, do_sample=False
-    )
-    model.save_pretrained(folder, safe_serialization=True)
-    codec.save(folder)

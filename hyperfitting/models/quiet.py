@@ -1,6 +1,7 @@
 """Training without anything random: what is trained is the function that generates."""
 
 import contextlib
+import copy
 import pickle
 import random
 from collections.abc import Callable, Iterator
@@ -19,6 +20,15 @@ def disable_dropout(model: nn.Module) -> None:
     from modules and configs (attention_dropout, resid_pdrop, layerdrop, …)."""
     for holder, name in _dropouts(model):
         setattr(holder, name, 0.0)
+
+
+def with_dropout_of(config, source):
+    """A copy of `config` with the dropout settings of `source`, the config of the same model before `disable_dropout`."""
+    restored, source = copy.deepcopy(config), source.get_text_config() if type(source) is not type(config) else source
+    for name, value in vars(source).items():
+        if "drop" in name.lower() and hasattr(restored, name):
+            setattr(restored, name, value)
+    return restored
 
 
 def check_no_dropout(model: nn.Module) -> None:

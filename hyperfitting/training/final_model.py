@@ -10,7 +10,7 @@ from ..codec import Codec
 from ..corpus import Corpus
 from ..errors import TrainingError
 from ..files import replace_folder, write_file, written_by_libraries
-from ..models import causal_lm, save_pretrained
+from ..models import causal_lm, save_pretrained, with_dropout_of
 from ..removal import LIST, discard, listed_files
 from ..scoring.teacher_forced import measure_rows, position_losses
 from . import launching
@@ -30,8 +30,13 @@ def write_model(
     codec: Codec,
     recipe: Recipe,
     run: RunFolder,
+    source_config,
 ) -> None:
-    """Write the full weights as a transformers folder in one rename; every rank must call it."""
+    """Write the full weights as a transformers folder in one rename; every rank must call it.
+
+    Args:
+        source_config: the model's settings before training turned its dropout off: that is no property of the model.
+    """
     copy = unsharded_copy(accelerator.unwrap_model(model), model_class, dtype, "cpu", here=accelerator.is_main_process)
     if accelerator.is_main_process:
         temporary = folder.with_name(folder.name + ".tmp")
@@ -39,8 +44,8 @@ def write_model(
         needed = sum(p.numel() * p.element_size() for p in copy.parameters())
         try:
             with written_by_libraries(temporary, needed):
-                save_pretrained(copy, codec, temporary)
-            write_model_card(temporary, recipe, run)
+                save_pretrained(copy, codec, temporary, with_dropout_of(copy.config, source_config))
+            write_model_card(temporary, recipe, run, codec.pipeline_tag)
             names = sorted(str(file.relative_to(temporary)) for file in temporary.rglob("*") if file.is_file())
             write_file(temporary / LIST, json.dumps(names, indent=0) + "\n")
         except OSError:

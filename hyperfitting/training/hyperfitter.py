@@ -1,6 +1,7 @@
 """The loop, from top to bottom: set up, then train, evaluate and save until done, then write the model and check it."""
 
 import contextlib
+import copy
 import dataclasses
 import gc
 import json
@@ -164,6 +165,7 @@ class Hyperfitter:
         self.save_dtype = DTYPES[recipe.save_dtype] if recipe.save_dtype else source_dtype(config)
 
         with self.console.busy("loading the model"):
+            self.source_config = copy.deepcopy(config)  # training turns the dropout of a given model off
             model = load_model(recipe, config, given)
             self.model_class, self.size = type(model), ModelSize.of(model)
             self.banned = sorted(end_ids(model, self.codec))
@@ -416,6 +418,7 @@ class Hyperfitter:
                 codec=self.codec,
                 recipe=self.recipe,
                 run=self.run,
+                source_config=self.source_config,
             )
 
     def _finish(self) -> HyperfitResult:
