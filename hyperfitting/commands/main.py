@@ -13,6 +13,7 @@ COMMANDS = {
     "score": ("score", "score sets of generated texts"),
     "preference": ("preference", "ask people which of two texts is better, and count what they say"),
     "convert": ("convert", "write a model of pickled .bin weights as safetensors"),
+    "check": ("check", "compare a model with its conversion for another program"),
     "metrics": ("metrics", "list what can be scored, with definitions"),
     "policies": ("policies", "list the decoding policies, with their parameters"),
     "configs": ("configs", "list the recipes and accelerate configs that come along, or print the path of one config"),
