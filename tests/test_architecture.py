@@ -24,7 +24,7 @@ FLOORS = (
     ("scoring",),
     ("generation",),
     ("training",),
-    ("planning", "preference"),
+    ("planning", "preference", "conversion"),
     ("report",),
     ("commands",),
 )
