@@ -34,7 +34,7 @@ LONGROPE = dict(
 )  # fmt: skip
 EVERY_TIME = (
     "llama", "gpt2", "gemma3_text", "mixtral", "gpt_oss", "deepseek_v3", "cohere2", "llama4_text", "mamba", "rwkv", "jamba",
-    "minimax", "bart", "openai-gpt", "roberta",
+    "minimax", "bart", "openai-gpt", "roberta", "gemma4_text",
 )  # fmt: skip
 ALONE = SimpleNamespace(save=lambda folder: None)  # a codec that writes nothing beside the model
 

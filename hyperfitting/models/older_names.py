@@ -35,7 +35,7 @@ def config_with_older_names(new: dict, source: dict | None) -> dict:
 
 def _older_rope(rope: dict) -> dict:
     """`rope_parameters` as transformers 4 named them; {} for rotations by kinds of layers that it did not know."""
-    if "rope_theta" not in rope and "full_attention" in rope:
+    if "rope_theta" not in rope and isinstance(rope.get("full_attention"), dict):
         local = rope.get("sliding_attention") or {}
         found = _older_rope(rope["full_attention"])
         return found | ({"rope_local_base_freq": local["rope_theta"]} if "rope_theta" in local else {})

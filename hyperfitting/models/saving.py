@@ -28,7 +28,13 @@ def save_pretrained(model: nn.Module, codec, folder: Path, config=None) -> None:
         model.config = config
     source = _source_config(model.config)
     model.save_pretrained(folder, safe_serialization=True)
-    rewrite_json(folder / "config.json", lambda written: config_with_older_names(written, source))
+
+    def readable(written: dict) -> dict:
+        named = config_with_older_names(written, source)
+        # A family that older versions do not have may mean something else by an old name: it keeps what was written.
+        return named if describes(named, model.config) else written
+
+    rewrite_json(folder / "config.json", readable)
     codec.save(folder)
 
 
